@@ -1,0 +1,103 @@
+//! What the project reads and generates as text: records, public datasets, and made-up facts.
+//!
+//! Nothing here knows about tensors. Three sources give the same record types: the official prepared
+//! files ([`load_passages`], [`load_qa`], [`load_retrieval`]), SQuAD ([`load_squad`]), and the seeded
+//! generator of short agent-memory passages ([`Facts`]). Real running text comes from [`TextCorpus`].
+//!
+//! ```
+//! use nextmem_data::{Facts, Split};
+//!
+//! let fact = Facts::new(7, Split::Test).get(3);
+//! assert_eq!(fact, Facts::new(7, Split::Test).get(3));
+//! assert!(fact.questions.iter().all(|q| fact.text.contains(&q.answer)));
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+mod dataset;
+mod facts;
+mod record;
+mod squad;
+mod text;
+
+pub use dataset::{FactSet, select, sha256_file};
+pub use facts::{Fact, Facts, Question, Slot, Split, VERSION, Value};
+pub use facts::{passages, qa_items, retrieval_items};
+pub use record::{QaItem, RetrievalItem, load_passages, load_qa, load_retrieval};
+pub use squad::{Squad, load_squad};
+pub use text::{TextCorpus, sentences};
+
+/// Everything that can go wrong between a path and a record.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// The file does not exist.
+    #[error("dataset file {} does not exist; {hint}", path.display())]
+    Missing {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The file exists but could not be read.
+    #[error("cannot read {} - check the path and its permissions", path.display())]
+    Io {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file is not JSON, or its outermost value is of another kind.
+    #[error("{} is not the expected JSON - fetch or prepare the file again", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The parser's error, with line and column.
+        source: serde_json::Error,
+    },
+    /// One record of the file is not as expected.
+    #[error("record {index} of {} is malformed - {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Index of the record, counted from 0 (of the article, in SQuAD).
+        index: usize,
+        /// The field, what it holds and what was expected.
+        reason: String,
+    },
+    /// The file is well-formed and holds nothing.
+    #[error("{} holds no records - got 0, expected at least 1; check that it is the prepared file", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Retrieval items were asked for with a number of candidates that cannot be made.
+    #[error(
+        "retrieval needs distinct people - got {got} candidates, expected {min} to {max}; change `candidates`"
+    )]
+    Candidates {
+        /// The number asked for.
+        got: usize,
+        /// The fewest that leave room for gold passages and distractors.
+        min: usize,
+        /// The most that surely have distinct people.
+        max: usize,
+    },
+}
+
+/// Advice that goes with every missing file.
+const MISSING_HINT: &str = "check the path, or see datasets/README.md for how to get the file";
+
+impl DataError {
+    fn io(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        if source.kind() == std::io::ErrorKind::NotFound {
+            return Self::Missing {
+                path,
+                hint: MISSING_HINT,
+            };
+        }
+        Self::Io { path, source }
+    }
+}

@@ -1,0 +1,121 @@
+//! Markdown tables: our rows with intervals, the paper's rows below them under their own backbone.
+
+use std::fmt::Write;
+
+use crate::published::PUBLISHED;
+use crate::score::{MEMORY_BYTES, Score};
+use crate::task::Task;
+
+/// A row's label in a table.
+pub fn method_label(method: &str) -> &str {
+    match method {
+        "text" | "text-decomp" => "text memory (oracle)",
+        "dense" => "NextMem-Dense",
+        "sparse" => "NextMem-Sparse (NF4)",
+        "sparse-no-scales" => "NextMem-Sparse (NF4 without scales)",
+        "dense-comp" => "NextMem-Dense Comp",
+        "dense-decomp" => "NextMem-Dense DeComp",
+        "sparse-comp" => "NextMem-Sparse Comp",
+        "sparse-decomp" => "NextMem-Sparse DeComp",
+        other => other,
+    }
+}
+
+/// The tables of one run, one per task and dataset, and the storage table.
+///
+/// `backbone` names the model behind our rows, so that nobody takes them for the paper's.
+pub fn markdown(scores: &[Score], run: &str, backbone: &str) -> String {
+    let mut out = format!("# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise).\n");
+    for task in Task::ALL {
+        let mut datasets: Vec<&str> = scores.iter().filter(|s| s.task == task.name()).map(|s| s.dataset.as_str()).collect();
+        datasets.dedup();
+        for dataset in datasets {
+            let of_task: Vec<&Score> = scores.iter().filter(|s| s.task == task.name() && s.dataset == dataset).collect();
+            push_table(&mut out, task, dataset, &of_task, backbone);
+        }
+    }
+    push_storage(&mut out, scores);
+    out
+}
+
+fn unique<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    items.for_each(|item| if !seen.contains(&item) { seen.push(item) });
+    seen
+}
+
+fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], backbone: &str) {
+    let metrics = unique(scores.iter().map(|s| s.metric.as_str()).filter(|m| *m != MEMORY_BYTES));
+    let methods = unique(scores.iter().map(|s| s.method.as_str()));
+    let n = scores.first().map_or(0, |s| s.n);
+    let title = match task {
+        Task::Reconstruction => "Task 1, factual reconstruction",
+        Task::ContextualQa => "Task 2, contextual generation (F1 and EM against the gold answer; no judge)",
+        Task::Retrieval => "Task 3, dense passage retrieval",
+    };
+    let _ = write!(out, "\n## {title}: {dataset} (n = {n})\n\n| row | backbone | {} |\n|---|---|{}\n", metrics.join(" | "), "---|".repeat(metrics.len()));
+    for method in methods {
+        let cells: Vec<String> = metrics
+            .iter()
+            .map(|metric| match scores.iter().find(|s| s.method == method && s.metric == *metric) {
+                Some(s) => format!("{:.4} [{:.4}, {:.4}]", s.value, s.low, s.high),
+                None => "-".into(),
+            })
+            .collect();
+        let _ = writeln!(out, "| {} | {backbone} | {} |", method_label(method), cells.join(" | "));
+    }
+    let published: Vec<_> = PUBLISHED.iter().filter(|p| p.task == task).collect();
+    if !published.is_empty() {
+        let _ = write!(out, "\nPublished (Qwen3-8B, other data; not comparable number by number):\n\n| row | metric | values |\n|---|---|---|\n");
+        for p in published {
+            let values: Vec<String> = p.values.iter().map(|(set, v)| format!("{set} {v:.4}")).collect();
+            let _ = writeln!(out, "| {} (paper) | {} | {} |", p.label, p.metric, values.join(", "));
+        }
+    }
+}
+
+fn push_storage(out: &mut String, scores: &[Score]) {
+    let rows: Vec<&Score> = scores.iter().filter(|s| s.metric == MEMORY_BYTES).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let _ = write!(out, "\n## Bytes per memory\n\n| row | dataset | mean bytes | against UTF-8 |\n|---|---|---|---|\n");
+    for row in &rows {
+        let text = rows.iter().find(|s| s.method == "text" && s.dataset == row.dataset).map(|s| s.value);
+        let ratio = text.filter(|t| *t > 0.0).map_or("-".to_string(), |t| format!("{:.1}x", row.value / t));
+        let kind = match row.method.as_str() {
+            "text" => "UTF-8 text",
+            "dense" => "bf16 latents",
+            "sparse" => "NF4 codes and FP8 scales",
+            _ => method_label(&row.method),
+        };
+        let _ = writeln!(out, "| {kind} | {} | {:.0} | {ratio} |", row.dataset, row.value);
+    }
+    let _ = write!(out, "\nLatents save context tokens, not disk: the text itself is the smallest.\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(task: Task, method: &str, metric: &str, value: f64) -> Score {
+        Score {
+            task: task.name().into(), dataset: "facts".into(), method: method.into(), metric: metric.into(),
+            version: "1".into(), value, low: value - 0.1, high: value + 0.1, n: 7,
+        }
+    }
+
+    #[test]
+    fn our_rows_and_the_papers_carry_their_backbones() {
+        let scores = [
+            score(Task::Reconstruction, "text", MEMORY_BYTES, 100.0),
+            score(Task::Reconstruction, "text", "f1", 1.0),
+            score(Task::Reconstruction, "dense", MEMORY_BYTES, 1536.0),
+            score(Task::Reconstruction, "dense", "f1", 0.9),
+        ];
+        let text = markdown(&scores, "demo", "nano (0.9M)");
+        assert!(text.contains("| NextMem-Dense | nano (0.9M) | 0.9000 [0.8000, 1.0000] |"), "{text}");
+        assert!(text.contains("NextMem-Dense (paper) | f1 | HotpotQA 0.9820"), "{text}");
+        assert!(text.contains("| bf16 latents | facts | 1536 | 15.4x |"), "{text}");
+    }
+}

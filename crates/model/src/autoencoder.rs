@@ -1,0 +1,239 @@
+//! The NextMem autoencoder: text to latents and back, with one set of weights (paper.md section 1).
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::decoder::Decoder;
+use crate::error::ModelError;
+use crate::generate::{Decoding, generate};
+use crate::kv_cache::KvCache;
+use crate::lora::LoraAdapter;
+
+/// What encodes: the decoder itself with an adapter, another set of weights, or the bare decoder.
+#[derive(Clone, Debug)]
+pub enum Encoder {
+    /// The stage-2 LoRA on top of the decoder's weights (the paper).
+    Adapter(LoraAdapter),
+    /// All parameters trained in stage 2.
+    Full(Box<Decoder>),
+    /// No stage 2 at all (the "w/o PT" ablation).
+    Bare,
+}
+
+/// The learned rows added to the special tokens' embeddings (`special_tokens_DTOKENS.pt`).
+#[derive(Clone, Debug)]
+pub struct SpecialDelta {
+    /// Id of `[SoD]`; the next id is `<|end_of_memory|>`.
+    pub sod: u32,
+    /// `[rows, hidden]`; rows after the second are unused.
+    pub delta: Tensor<2>,
+}
+
+impl SpecialDelta {
+    /// Adds the rows to the embeddings of `tokens`.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`; embeds and result: `[batch, seq, hidden]`
+    pub fn add(&self, tokens: &Tensor<2, Int>, embeds: Tensor<3>) -> Tensor<3> {
+        let mut embeds = embeds;
+        for row in 0..2usize {
+            let id = self.sod as i64 + row as i64;
+            let here = tokens.clone().equal_elem(id).float().unsqueeze_dim::<3>(2).cast(embeds.dtype());
+            embeds = embeds + here * self.delta.clone().narrow(0, row, 1).unsqueeze::<3>();
+        }
+        embeds
+    }
+}
+
+/// Encoder and decoder around one backbone.
+#[derive(Clone, Debug)]
+pub struct Autoencoder {
+    /// The backbone after stage 1 (its LoRA merged).
+    pub decoder: Decoder,
+    /// The backbone after stage 2.
+    pub encoder: Encoder,
+    /// Added to the special tokens' embeddings, unless the table itself was trained.
+    pub special: Option<SpecialDelta>,
+    /// Id of `[SoD]`.
+    pub sod: u32,
+}
+
+impl Autoencoder {
+    /// The device of its weights.
+    pub fn device(&self) -> Device {
+        self.decoder.device()
+    }
+
+    /// Width of a latent.
+    pub fn hidden_size(&self) -> usize {
+        self.decoder.config().hidden_size
+    }
+
+    /// Input embeddings of the decoder, special rows included.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`; returns `[batch, seq, hidden]`
+    pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let embeds = self.decoder.embed(tokens.clone());
+        match &self.special {
+            Some(special) => special.add(&tokens, embeds),
+            None => embeds,
+        }
+    }
+
+    /// Embeddings of one row of tokens.
+    ///
+    /// # Shapes
+    /// - returns `[1, tokens, hidden]`
+    pub fn embed_ids(&self, ids: &[u32]) -> Tensor<3> {
+        self.embed(token_tensor(&[ids.to_vec()], 0, &self.device()).0)
+    }
+
+    /// Encodes a batch of token rows of any lengths into `num_latents` latents each.
+    ///
+    /// `h_{i+1} = Encoder([e(x); e(SoD); h_1 .. h_i])_last`, the hidden state after the final norm: one prefill and
+    /// num_latents - 1 single-position steps on the KV cache.
+    ///
+    /// # Shapes
+    /// - returns `[batch, num_latents, hidden]`
+    ///
+    /// # Reference
+    /// official `NextMemQwen.py::batch_encode`. Deviation D3: KV cache instead of re-encoding the prefix.
+    pub fn encode(&self, rows: &[Vec<u32>], num_latents: usize) -> Tensor<3> {
+        let rows: Vec<Vec<u32>> = rows.iter().map(|r| r.iter().copied().chain([self.sod]).collect()).collect();
+        let (tokens, pads) = token_tensor(&rows, self.sod, &self.device());
+        let (model, adapter) = self.encoder();
+        let embeds = match &self.encoder {
+            Encoder::Full(encoder) => encoder.embed(tokens),
+            Encoder::Adapter(_) | Encoder::Bare => self.embed(tokens),
+        };
+        encode_embeds(model, adapter, embeds, &pads, num_latents)
+    }
+
+    /// The weights and the adapter that encode.
+    pub fn encoder(&self) -> (&Decoder, Option<&LoraAdapter>) {
+        match &self.encoder {
+            Encoder::Adapter(adapter) => (&self.decoder, Some(adapter)),
+            Encoder::Full(encoder) => (encoder, None),
+            Encoder::Bare => (&self.decoder, None),
+        }
+    }
+
+    /// Turns latents back into token ids, without the end token.
+    ///
+    /// The prompt is `[h_1 .. h_L; e(SoD)]`; `with_sod = false` leaves `[SoD]` out (the "w/o ST" ablation).
+    ///
+    /// # Shapes
+    /// - latents: `[batch, latents, hidden]`
+    pub fn decode(&self, latents: Tensor<3>, with_sod: bool, max_new_tokens: usize, end_ids: &[u32], decoding: &Decoding) -> Vec<Vec<u32>> {
+        let [batch, ..] = latents.dims();
+        let prompt = match with_sod {
+            true => Tensor::cat(vec![latents, self.embed_ids(&[self.sod]).repeat_dim(0, batch)], 1),
+            false => latents,
+        };
+        self.generate(prompt, &[], max_new_tokens, end_ids, decoding)
+    }
+
+    /// Continues input embeddings with the decoder.
+    pub fn generate(&self, prompt: Tensor<3>, pads: &[usize], max_new_tokens: usize, end_ids: &[u32], decoding: &Decoding) -> Vec<Vec<u32>> {
+        generate(&self.decoder, |t| self.embed(t), prompt, pads, max_new_tokens, end_ids, decoding)
+    }
+}
+
+/// Encodes left-padded input embeddings; see [`Autoencoder::encode`].
+///
+/// # Shapes
+/// - embeds: `[batch, seq, hidden]`, ending with `[SoD]`; returns `[batch, num_latents, hidden]`
+pub fn encode_embeds(model: &Decoder, adapter: Option<&LoraAdapter>, embeds: Tensor<3>, pads: &[usize], num_latents: usize) -> Tensor<3> {
+    let [batch, seq, hidden] = embeds.dims();
+    if num_latents == 0 {
+        return Tensor::zeros([batch, 0, hidden], &embeds.device());
+    }
+    let mut cache = KvCache::default();
+    let mut latents = vec![model.hidden(embeds, pads, adapter, Some(&mut cache)).narrow(1, seq - 1, 1)];
+    for i in 1..num_latents {
+        latents.push(model.hidden(latents[i - 1].clone(), &[], adapter, Some(&mut cache)));
+    }
+    Tensor::cat(latents, 1)
+}
+
+/// Left-pads token rows into one tensor and returns the padding of each row.
+///
+/// # Shapes
+/// - returns `[batch, longest row]`
+pub fn token_tensor(rows: &[Vec<u32>], pad: u32, device: &Device) -> (Tensor<2, Int>, Vec<usize>) {
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let pads: Vec<usize> = rows.iter().map(|r| longest - r.len()).collect();
+    let mut ids = Vec::with_capacity(rows.len() * longest);
+    for (row, pad_len) in rows.iter().zip(&pads) {
+        ids.extend(std::iter::repeat_n(pad as i32, *pad_len).chain(row.iter().map(|t| *t as i32)));
+    }
+    (Tensor::from_data(TensorData::new(ids, [rows.len(), longest]), device), pads)
+}
+
+/// Left-pads embedding rows `[1, seq, hidden]` into one batch.
+pub fn pad_embeds(rows: Vec<Tensor<3>>) -> (Tensor<3>, Vec<usize>) {
+    let longest = rows.iter().map(|r| r.dims()[1]).max().unwrap_or(0);
+    let pads: Vec<usize> = rows.iter().map(|r| longest - r.dims()[1]).collect();
+    let padded = rows
+        .into_iter()
+        .zip(&pads)
+        .map(|(row, pad)| {
+            let [_, _, hidden] = row.dims();
+            match pad {
+                0 => row,
+                _ => Tensor::cat(vec![Tensor::<3>::zeros([1, *pad, hidden], &row.device()).cast(row.dtype()), row], 1),
+            }
+        })
+        .collect();
+    (Tensor::cat(padded, 0), pads)
+}
+
+/// Refuses token rows that do not fit the model's positions.
+pub fn check_lengths(rows: &[Vec<u32>], limit: usize) -> Result<(), ModelError> {
+    match rows.iter().enumerate().find(|(_, r)| r.len() > limit) {
+        Some((index, row)) => Err(ModelError::TooLong { index, got: row.len(), limit }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::tests::tiny;
+
+    fn model() -> Autoencoder {
+        let device = Device::flex();
+        device.seed(11);
+        let decoder = Decoder::random(tiny(true), 0.3, &device);
+        let adapter = LoraAdapter::random(decoder.config(), 2, 4.0, &device);
+        Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: 59 }
+    }
+
+    #[test]
+    fn a_batch_of_mixed_lengths_equals_one_by_one() {
+        let model = model();
+        let rows: Vec<Vec<u32>> = vec![vec![3, 4, 5, 6, 7], vec![9], vec![], vec![8, 7, 1]];
+        let together = model.encode(&rows, 6);
+        let texts = model.decode(together.clone(), true, 5, &[], &Decoding::Greedy);
+        for (i, row) in rows.iter().enumerate() {
+            let alone = model.encode(std::slice::from_ref(row), 6);
+            let difference: f32 = (together.clone().narrow(0, i, 1) - alone.clone()).abs().max().into_scalar();
+            assert!(difference < 2e-5, "row {i}: {difference}");
+            assert_eq!(texts[i], model.decode(alone, true, 5, &[], &Decoding::Greedy)[0]);
+        }
+    }
+
+    #[test]
+    fn rows_that_end_early_do_not_disturb_the_others() {
+        let model = model();
+        let latents = model.encode(&[vec![3, 4, 5], vec![9, 2], vec![1]], 3);
+        let free = model.decode(latents.clone(), true, 12, &[], &Decoding::Greedy);
+        let end = free[0][4];
+        let cut = model.decode(latents, true, 12, &[end], &Decoding::Greedy);
+        for (free, cut) in free.iter().zip(&cut) {
+            let expected: Vec<u32> = free.iter().copied().take_while(|t| *t != end).collect();
+            assert_eq!(*cut, expected);
+        }
+    }
+}

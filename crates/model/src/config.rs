@@ -1,0 +1,188 @@
+//! A dense Qwen3 `config.json`, read and written with Hugging Face's own names.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::error::ModelError;
+
+/// Sizes and constants of a dense Qwen3 decoder, named as in `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderConfig {
+    /// Rows of the embedding table.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU.
+    pub intermediate_size: usize,
+    /// Decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of one head; not always `hidden_size / num_attention_heads`.
+    pub head_dim: usize,
+    /// Added to the mean square in every RMS norm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Whether the logits reuse `embed_tokens`.
+    pub tie_word_embeddings: bool,
+    /// Longest sequence the model was made for.
+    pub max_position_embeddings: usize,
+}
+
+impl DecoderConfig {
+    /// Reads `config.json` of a checkpoint directory.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`] without the file, [`ModelError::Config`] for anything but a dense Qwen3.
+    pub fn open(dir: &Path) -> Result<Self, ModelError> {
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|e| ModelError::Config { path: path.clone(), reason: format!("not valid JSON: {e}") })?;
+        Self::from_json(&value).map_err(|reason| ModelError::Config { path, reason })
+    }
+
+    /// Reads the keys of a dense Qwen3 and refuses, with the reason, what this decoder does not compute.
+    pub fn from_json(value: &Value) -> Result<Self, String> {
+        let model_type = value.get("model_type").and_then(Value::as_str).unwrap_or("(none)");
+        if model_type != "qwen3" {
+            return Err(format!("got `model_type` {model_type:?}, expected \"qwen3\" (dense); use a Qwen3 checkpoint"));
+        }
+        if value.get("quantization_config").is_some_and(|v| !v.is_null()) {
+            return Err("a quantised repository (`quantization_config`); use the bf16 checkpoint of the same model".into());
+        }
+        for (key, refused) in [("attention_bias", true), ("use_sliding_window", true)] {
+            if value.get(key).and_then(Value::as_bool) == Some(refused) {
+                return Err(format!("got `{key}` = {refused}, expected {}; no dense Qwen3 sets it", !refused));
+            }
+        }
+        if let Some(act) = value.get("hidden_act").and_then(Value::as_str).filter(|a| *a != "silu") {
+            return Err(format!("got `hidden_act` {act:?}, expected \"silu\""));
+        }
+        // Newer files keep theta in `rope_parameters`, older ones beside a `rope_scaling` that must be null.
+        let rope = ["rope_parameters", "rope_scaling"].iter().find_map(|k| value.get(*k).filter(|v| !v.is_null()));
+        if let Some(rope) = rope {
+            let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
+            if kind != "default" {
+                return Err(format!("got rope type {kind:?}, expected \"default\"; scaled rotary positions are not supported"));
+            }
+        }
+        let theta = rope.and_then(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta")).and_then(Value::as_f64);
+        let size = |key: &str| {
+            value.get(key).and_then(Value::as_u64).map(|v| v as usize).filter(|v| *v > 0)
+                .ok_or_else(|| format!("key `{key}`: got {}, expected a positive integer", value.get(key).unwrap_or(&Value::Null)))
+        };
+        let (hidden_size, num_attention_heads) = (size("hidden_size")?, size("num_attention_heads")?);
+        let config = Self {
+            vocab_size: size("vocab_size")?,
+            hidden_size,
+            intermediate_size: size("intermediate_size")?,
+            num_hidden_layers: size("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads: size("num_key_value_heads")?,
+            head_dim: if value.get("head_dim").is_some_and(|v| !v.is_null()) { size("head_dim")? } else { hidden_size / num_attention_heads },
+            rms_norm_eps: value.get("rms_norm_eps").and_then(Value::as_f64).ok_or("key `rms_norm_eps`: expected a number")?,
+            rope_theta: theta.ok_or("key `rope_theta`: expected a number, here or in `rope_parameters`")?,
+            tie_word_embeddings: value.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
+            max_position_embeddings: size("max_position_embeddings")?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reports the first pair of sizes that cannot go together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.num_key_value_heads == 0 || self.num_attention_heads % self.num_key_value_heads != 0 {
+            return Err(format!(
+                "got {} attention heads over {} key-value heads, expected a multiple",
+                self.num_attention_heads, self.num_key_value_heads
+            ));
+        }
+        if self.head_dim == 0 || self.head_dim % 2 != 0 {
+            return Err(format!("got `head_dim` {}, expected an even number (rotary halves)", self.head_dim));
+        }
+        Ok(())
+    }
+
+    /// Returns the `config.json` that transformers reads back as the same model.
+    pub fn to_json(&self, eos_token_id: u32, pad_token_id: u32, dtype: &str) -> Value {
+        json!({
+            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size, "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers, "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads, "head_dim": self.head_dim, "hidden_act": "silu",
+            "rms_norm_eps": self.rms_norm_eps, "rope_theta": self.rope_theta, "rope_scaling": null,
+            "attention_bias": false, "tie_word_embeddings": self.tie_word_embeddings,
+            "max_position_embeddings": self.max_position_embeddings, "torch_dtype": dtype,
+            "eos_token_id": eos_token_id, "pad_token_id": pad_token_id,
+        })
+    }
+
+    /// Number of parameters, the tied head counted once.
+    pub fn num_params(&self) -> usize {
+        let (h, d) = (self.hidden_size, self.head_dim);
+        let attention = 2 * h * d * (self.num_attention_heads + self.num_key_value_heads) + 2 * d;
+        let layer = attention + 3 * h * self.intermediate_size + 2 * h;
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        tables * self.vocab_size * h + self.num_hidden_layers * layer + h
+    }
+
+    /// Input and output widths of a projection that a LoRA adapter may target.
+    pub fn projection(&self, name: &str) -> Option<[usize; 2]> {
+        let (q, kv) = (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
+        Some(match name {
+            "q_proj" => [self.hidden_size, q],
+            "k_proj" | "v_proj" => [self.hidden_size, kv],
+            "o_proj" => [q, self.hidden_size],
+            "gate_proj" | "up_proj" => [self.hidden_size, self.intermediate_size],
+            "down_proj" => [self.intermediate_size, self.hidden_size],
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Two layers, grouped heads, and a head width that is not hidden / heads.
+    pub(crate) fn tiny(tied: bool) -> DecoderConfig {
+        DecoderConfig {
+            vocab_size: 61, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
+            num_key_value_heads: 2, head_dim: 12, rms_norm_eps: 1e-6, rope_theta: 10_000.0,
+            tie_word_embeddings: tied, max_position_embeddings: 256,
+        }
+    }
+
+    #[test]
+    fn json_round_trip() {
+        let config = tiny(true);
+        assert_eq!(DecoderConfig::from_json(&config.to_json(1, 0, "float32")).unwrap(), config);
+    }
+
+    #[test]
+    fn other_architectures_are_refused_with_the_reason() {
+        let mut json = tiny(false).to_json(1, 0, "float32");
+        json["model_type"] = "llama".into();
+        assert!(DecoderConfig::from_json(&json).unwrap_err().contains("llama"));
+        let mut json = tiny(false).to_json(1, 0, "float32");
+        json["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0});
+        assert!(DecoderConfig::from_json(&json).unwrap_err().contains("yarn"));
+    }
+
+    #[test]
+    fn parameters_of_the_published_8b() {
+        let config = DecoderConfig {
+            vocab_size: 151_936, hidden_size: 4096, intermediate_size: 12_288, num_hidden_layers: 36, num_attention_heads: 32,
+            num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: false,
+            max_position_embeddings: 40_960,
+        };
+        // total_size of model.safetensors.index.json is 16,381,470,720 bytes of bf16
+        assert_eq!(config.num_params() * 2, 16_381_470_720);
+    }
+}

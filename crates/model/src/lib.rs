@@ -1,0 +1,50 @@
+//! Qwen3 in Burn, and the NextMem autoencoder built on it.
+//!
+//! Text goes in, a handful of latent vectors come out; the same weights turn them back into text, answer questions
+//! from them and use them as the retrieval index.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use nextmem_model::{Autoencoder, Decoder, DecoderConfig, Decoding, Encoder};
+//!
+//! let config = DecoderConfig {
+//!     vocab_size: 64, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
+//!     num_key_value_heads: 2, head_dim: 16, rms_norm_eps: 1e-6, rope_theta: 1e4, tie_word_embeddings: true,
+//!     max_position_embeddings: 128,
+//! };
+//! let decoder = Decoder::random(config, 0.02, &Device::flex());
+//! let model = Autoencoder { decoder, encoder: Encoder::Bare, special: None, sod: 62 };
+//! let latents = model.encode(&[vec![5, 6, 7], vec![8]], 4);
+//! assert_eq!(latents.dims(), [2, 4, 32]);
+//! let tokens = model.decode(latents, true, 3, &[63], &Decoding::Greedy);
+//! assert!(tokens.iter().all(|row| row.len() <= 3));
+//! ```
+
+mod autoencoder;
+mod config;
+mod decoder;
+mod error;
+mod generate;
+mod kv_cache;
+mod lora;
+mod method;
+mod peft;
+mod rope;
+mod special;
+mod tokenizer;
+mod weights;
+
+pub use autoencoder::{Autoencoder, Encoder, SpecialDelta, check_lengths, encode_embeds, pad_embeds, token_tensor};
+pub use config::DecoderConfig;
+pub use decoder::{Attention, Decoder, DecoderLayer, Mlp};
+pub use error::ModelError;
+pub use generate::{Decoding, generate};
+pub use kv_cache::KvCache;
+pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
+pub use method::{AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
+pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
+pub use special::{SpecialTokensError, read_special_embeddings};
+pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
+pub use weights::{
+    SPECIAL_FILE, SPECIAL_KEY, TensorFiles, check_decoder, load_decoder, save_decoder, save_special_embeddings, write_atomically,
+};

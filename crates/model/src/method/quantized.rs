@@ -1,0 +1,69 @@
+//! NF4 around any method that keeps latents.
+
+use nextmem_quant::{Nf4Latents, Scales};
+
+use super::{AnswerMode, Latents, Memory, MemoryMethod};
+use crate::error::ModelError;
+
+/// Quantises what the inner method encodes; everything else works on the quantised memory.
+#[derive(Debug)]
+pub struct Quantized<M> {
+    inner: M,
+    scales: Scales,
+}
+
+impl<M: MemoryMethod> Quantized<M> {
+    /// Wraps a method.
+    pub fn new(inner: M, scales: Scales) -> Self {
+        Self { inner, scales }
+    }
+
+    fn quantize(&self, latents: &Latents) -> Result<Nf4Latents, ModelError> {
+        Ok(Nf4Latents::quantize(&latents.values, latents.num_latents, latents.hidden_size, self.scales)?)
+    }
+}
+
+impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
+    fn name(&self) -> String {
+        match self.scales {
+            Scales::Absmax => "NextMem-Sparse (NF4)".into(),
+            Scales::None => "NextMem-Sparse (NF4 without scales)".into(),
+        }
+    }
+
+    fn answer_modes(&self) -> &'static [AnswerMode] {
+        self.inner.answer_modes()
+    }
+
+    fn encode(&self, passages: &[&str]) -> Result<Vec<Memory>, ModelError> {
+        let memories = self.inner.encode(passages)?;
+        memories
+            .into_iter()
+            .map(|memory| match memory {
+                Memory::Latents(latents) => Ok(Memory::Nf4(self.quantize(&latents)?)),
+                Memory::Nf4(_) | Memory::Text(_) => Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into())),
+            })
+            .collect()
+    }
+
+    fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError> {
+        self.inner.reconstruct(memories)
+    }
+
+    fn answer(&self, memories: &[Memory], questions: &[&str], mode: AnswerMode) -> Result<Vec<String>, ModelError> {
+        self.inner.answer(memories, questions, mode)
+    }
+
+    fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let texts: Vec<&str> = texts.iter().map(|t| if t.trim().is_empty() { "None" } else { *t }).collect();
+        let memories = self.encode(&texts)?;
+        Ok(memories
+            .iter()
+            .map(|memory| match memory {
+                Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() }.mean(),
+                Memory::Latents(l) => l.mean(),
+                Memory::Text(_) => Vec::new(),
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,88 @@
+//! The oracle baseline: the memory is the passage itself.
+
+use super::{AnswerMode, Memory, MemoryMethod, nextmem::after_last_answer};
+use crate::autoencoder::{Autoencoder, token_tensor};
+use crate::error::ModelError;
+use crate::generate::Decoding;
+use crate::tokenizer::Tokenizer;
+
+/// Width of the hashed bag of tokens that indexes a text.
+const INDEX_SIZE: usize = 4096;
+
+/// Keeps text; the backbone is needed only to answer questions.
+#[derive(Debug)]
+pub struct TextMemory {
+    backbone: Autoencoder,
+    tokenizer: Tokenizer,
+    max_new_tokens: usize,
+    decoding: Decoding,
+}
+
+impl TextMemory {
+    /// Puts the parts together; `backbone.encoder` is not used.
+    pub fn new(backbone: Autoencoder, tokenizer: Tokenizer, max_new_tokens: usize, decoding: Decoding) -> Self {
+        Self { backbone, tokenizer, max_new_tokens, decoding }
+    }
+}
+
+impl MemoryMethod for TextMemory {
+    fn name(&self) -> String {
+        "text (oracle)".into()
+    }
+
+    fn answer_modes(&self) -> &'static [AnswerMode] {
+        &[AnswerMode::DeComp]
+    }
+
+    fn encode(&self, passages: &[&str]) -> Result<Vec<Memory>, ModelError> {
+        Ok(passages.iter().map(|p| Memory::Text(p.to_string())).collect())
+    }
+
+    fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError> {
+        texts(memories)
+    }
+
+    fn answer(&self, memories: &[Memory], questions: &[&str], _mode: AnswerMode) -> Result<Vec<String>, ModelError> {
+        answer_from_text(&self.backbone, &self.tokenizer, &texts(memories)?, questions, self.max_new_tokens, &self.decoding)
+    }
+
+    /// Counts of tokens, hashed: the passage's own words as the index.
+    fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        texts
+            .iter()
+            .map(|text| {
+                let mut bag = vec![0.0; INDEX_SIZE];
+                self.tokenizer.encode(text)?.iter().for_each(|id| bag[*id as usize % INDEX_SIZE] += 1.0);
+                Ok(bag)
+            })
+            .collect()
+    }
+}
+
+fn texts(memories: &[Memory]) -> Result<Vec<String>, ModelError> {
+    memories
+        .iter()
+        .map(|memory| match memory {
+            Memory::Text(text) => Ok(text.clone()),
+            Memory::Latents(_) | Memory::Nf4(_) => Err(ModelError::Unsupported("got latents, expected a text memory; use the nextmem method".into())),
+        })
+        .collect()
+}
+
+/// Answers from passages with the textual-memory prompt (official `textual_mem`); also the second half of DeComp.
+pub(super) fn answer_from_text(
+    backbone: &Autoencoder,
+    tokenizer: &Tokenizer,
+    passages: &[String],
+    questions: &[&str],
+    max_new_tokens: usize,
+    decoding: &Decoding,
+) -> Result<Vec<String>, ModelError> {
+    if passages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = passages.iter().zip(questions).map(|(p, q)| tokenizer.answer_text_prompt(p, q)).collect::<Result<Vec<_>, _>>()?;
+    let (tokens, pads) = token_tensor(&rows, tokenizer.end_of_text(), &backbone.device());
+    let ids = backbone.generate(backbone.embed(tokens), &pads, max_new_tokens, &tokenizer.end_ids(), decoding);
+    ids.iter().map(|ids| Ok(after_last_answer(&tokenizer.decode(ids)?))).collect()
+}

@@ -1,0 +1,200 @@
+//! Verbs and their help; what is wrong with the input ends with exit code 2, what goes wrong later with 1.
+
+use std::path::PathBuf;
+
+use anyhow::{Error, Result};
+use clap::{Args, Parser, Subcommand};
+use nextmem_eval::EvalError;
+use nextmem_model::ModelError;
+
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::{explain, memory, parity, run, source};
+
+/// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
+///
+/// Start with `nextmem run experiments/quickstart.toml`: it trains a small NextMem on the CPU in minutes, evaluates it
+/// and prints the tables. Then try the result:
+///
+///   nextmem encode results/quickstart "Mila Kovac lives in Porto." --out memory.safetensors
+///   nextmem decode results/quickstart memory.safetensors
+///   nextmem ask    results/quickstart memory.safetensors "In which town does Mila Kovac live?"
+#[derive(Debug, Parser)]
+#[command(name = "nextmem", version, verbatim_doc_comment)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train, quantise, evaluate and tabulate one experiment; run again to go on after an interruption
+    Run {
+        /// The experiment, like experiments/quickstart.toml
+        experiment: PathBuf,
+        /// Delete the other run that the output directory holds
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print every key with its origin, sizes, steps and files of an experiment; nothing heavy is loaded
+    Explain {
+        /// The experiment
+        experiment: PathBuf,
+    },
+    /// Score the saved samples of a run again; needs no model
+    Score {
+        /// The run's directory, like results/quickstart
+        run: PathBuf,
+    },
+    /// Print one table over several runs
+    Table {
+        /// The runs' directories
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+    },
+    /// Turn texts into memories and say how many bytes they take
+    Encode {
+        #[command(flatten)]
+        model: Model,
+        /// The texts; each becomes one memory
+        #[arg(required = true)]
+        texts: Vec<String>,
+        /// Where to keep the memories
+        #[arg(long, short, default_value = "memory.safetensors")]
+        out: PathBuf,
+        /// Quantise to NF4
+        #[arg(long)]
+        nf4: bool,
+    },
+    /// Turn memories back into text
+    Decode {
+        #[command(flatten)]
+        model: Model,
+        /// A file written by `encode`
+        memories: PathBuf,
+    },
+    /// Answer a question from each memory of a file
+    Ask {
+        #[command(flatten)]
+        model: Model,
+        /// A file written by `encode`
+        memories: PathBuf,
+        /// The question
+        question: String,
+        /// Answer straight from the latents (Comp) instead of from the decoded text (DeComp)
+        #[arg(long)]
+        comp: bool,
+    },
+    /// Rank the memories of a file by how near they are to a query
+    Search {
+        #[command(flatten)]
+        model: Model,
+        /// A file written by `encode`
+        memories: PathBuf,
+        /// The query
+        query: String,
+        /// How many to show
+        #[arg(long, default_value_t = 5)]
+        top: usize,
+    },
+    /// Recompute every reference value of a directory made by scripts/golden/make_oracle.py
+    Parity {
+        /// A directory with base/, stage1/, stage2/, expected.safetensors and meta.json
+        dir: PathBuf,
+        /// The backend: flex, wgpu or cuda
+        #[arg(long, default_value = "flex")]
+        device: String,
+        /// Largest relative error of a float tensor
+        #[arg(long, default_value_t = 1e-5)]
+        tolerance: f64,
+    },
+}
+
+/// What encodes and decodes.
+#[derive(Debug, Args)]
+pub struct Model {
+    /// A run's directory (results/quickstart), or a Hugging Face directory, then with --stage1 and --stage2
+    pub model: PathBuf,
+    /// Stage 1: a PEFT adapter (with special_tokens_DTOKENS.pt) or a Hugging Face directory
+    #[arg(long)]
+    pub stage1: Option<PathBuf>,
+    /// Stage 2: a PEFT adapter or a Hugging Face directory
+    #[arg(long)]
+    pub stage2: Option<PathBuf>,
+    /// The backend when `model` is no run: flex, wgpu or cuda
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Latents per memory when `model` is no run
+    #[arg(long, default_value_t = 15)]
+    pub latents: usize,
+}
+
+/// An error and the exit code it ends with.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// 2: bad input, nothing was done. 1: the run failed.
+    pub code: u8,
+}
+
+fn bad_input(error: Error) -> Failure {
+    Failure { error, code: 2 }
+}
+
+/// A file that does not fit is bad input wherever it is found; a full disk is not.
+fn failed(error: Error) -> Failure {
+    let of_model = |e: &ModelError| !matches!(e, ModelError::Io { .. });
+    let bad = error.chain().any(|e| {
+        e.downcast_ref::<ModelError>().is_some_and(of_model)
+            || e.downcast_ref::<EvalError>().is_some_and(|e| matches!(e, EvalError::Metric { .. } | EvalError::Sample { .. }))
+            || e.is::<BadInput>()
+    });
+    let code = if bad || source::is_data_error(&error) { 2 } else { 1 };
+    Failure { error, code }
+}
+
+/// Marks an error as the input's fault.
+#[derive(Debug, Clone)]
+pub struct BadInput(pub String);
+
+impl std::fmt::Display for BadInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadInput {}
+
+fn plan(path: &std::path::Path) -> Result<Plan, Failure> {
+    Experiment::load(path).and_then(Plan::resolve).map_err(bad_input)
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Run { experiment, force } => {
+                let plan = plan(&experiment)?;
+                run::prepare(&plan, force).map_err(bad_input).and_then(|dir| run::run(&plan, &dir).map_err(failed))
+            }
+            Verb::Explain { experiment } => {
+                println!("{}", explain::explain(&plan(&experiment)?).map_err(failed)?);
+                Ok(())
+            }
+            Verb::Score { run } => {
+                println!("{}", run::score(&run).map_err(bad_input)?);
+                Ok(())
+            }
+            Verb::Table { runs } => {
+                println!("{}", run::table(&runs).map_err(bad_input)?);
+                Ok(())
+            }
+            Verb::Encode { model, texts, out, nf4 } => memory::encode(&model, &texts, &out, nf4).map_err(failed),
+            Verb::Decode { model, memories } => memory::decode(&model, &memories).map_err(failed),
+            Verb::Ask { model, memories, question, comp } => memory::ask(&model, &memories, &question, comp).map_err(failed),
+            Verb::Search { model, memories, query, top } => memory::search(&model, &memories, &query, top).map_err(failed),
+            Verb::Parity { dir, device, tolerance } => parity::parity(&dir, &device, tolerance).map_err(failed),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `explain`: what a run would do, from the same plan as `run`, without loading a weight.
+
+use anyhow::Result;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use nextmem_model::TARGETS;
+use nextmem_training::LoraConfig;
+
+use crate::experiment::{Origin, StageName, flatten};
+use crate::plan::{Plan, tasks};
+use crate::run_dir::RunDir;
+
+/// The whole explanation as text.
+pub fn explain(plan: &Plan) -> Result<String> {
+    let e = &plan.experiment;
+    let mut keys = Table::new();
+    keys.load_style(UTF8_FULL_CONDENSED).set_header(["key", "value", "origin"]);
+    for (key, value) in flatten(e)? {
+        let origin = match plan.origins.get(&key).copied().unwrap_or(Origin::Default) {
+            Origin::Set => "set",
+            Origin::Base => "base",
+            Origin::Default => "default",
+        };
+        keys.add_row([key, value, origin.to_string()]);
+    }
+
+    let mut facts = Table::new();
+    facts.load_style(UTF8_FULL_CONDENSED).set_header(["what", "value"]);
+    let total = plan.backbone.num_params();
+    facts.add_row(["backbone".to_string(), format!("{}, {} parameters", plan.backbone_label(), group(total))]);
+    let (dense, nf4) = plan.memory_bytes();
+    let latents = e.method.nextmem.num_latents;
+    facts.add_row(["bytes per memory".to_string(), format!("{latents} latents: bf16 {}, NF4 {} ({:.2}x smaller)", group(dense), group(nf4), dense as f64 / nf4 as f64)]);
+    facts.add_row(["data".to_string(), format!("{} {}", plan.source.name(), plan.data_identity)]);
+    for (task, config) in tasks(e) {
+        facts.add_row([format!("task {}", task.name()), format!("at most {} items; {}", config.limit, config.metrics.join(", "))]);
+    }
+
+    let run = RunDir::open(&plan.dir).ok();
+    let mut stages = Table::new();
+    stages.load_style(UTF8_FULL_CONDENSED).set_header(["stage", "steps", "passages", "trained parameters", "state"]);
+    for (name, fingerprint) in &plan.stages {
+        let (steps, optim, trained) = match name {
+            StageName::Pretrain => e.train.pretrain.as_ref().map(|s| (s.steps, &s.optim, total)),
+            StageName::Reconstruction => {
+                e.train.reconstruction.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 3 * plan.backbone.hidden_size)))
+            }
+            StageName::Substitution => e.train.substitution.as_ref().map(|s| (s.steps(), &s.optim, trained(plan, &s.lora, 0))),
+        }
+        .unwrap_or((0, &EMPTY_OPTIM, 0));
+        let state = match run.as_ref().and_then(|r| r.finished(*name, fingerprint)) {
+            Some(dir) => format!("done in {}", dir.display()),
+            None => "to run".into(),
+        };
+        stages.add_row([name.dir().to_string(), group(steps), group(steps * optim.batch_size * optim.accumulation), group(trained), state]);
+    }
+
+    let mut files = vec!["experiment.toml", "resolved.toml", "manifest.json"].into_iter().map(String::from).collect::<Vec<_>>();
+    for (name, _) in &plan.stages {
+        files.extend(["metrics.jsonl", "done.json", "weights/"].map(|f| format!("{}/{f}", name.dir())));
+    }
+    if !tasks(e).is_empty() {
+        files.extend(["samples/*.jsonl", "scores.json", "table.md"].map(String::from));
+    }
+    Ok(format!("{keys}\n\n{facts}\n\n{stages}\n\nfiles in {}:\n  {}", plan.dir.display(), files.join("\n  ")))
+}
+
+const EMPTY_OPTIM: nextmem_training::OptimConfig = nextmem_training::OptimConfig {
+    learning_rate: 0.0,
+    warmup_steps: 0,
+    min_lr_ratio: 0.0,
+    weight_decay: 0.0,
+    beta_1: 0.0,
+    beta_2: 0.0,
+    clip_norm: 0.0,
+    batch_size: 0,
+    accumulation: 0,
+};
+
+/// Parameters that a stage changes: all, or the LoRA factors and the special-token rows.
+fn trained(plan: &Plan, lora: &Option<LoraConfig>, special: usize) -> usize {
+    let Some(lora) = lora else { return plan.backbone.num_params() };
+    let per_layer: usize = TARGETS.iter().filter_map(|t| plan.backbone.projection(t)).map(|[i, o]| lora.rank * (i + o)).sum();
+    plan.backbone.num_hidden_layers * per_layer + special
+}
+
+/// 1234567 as 1,234,567.
+fn group(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn groups_of_three() {
+        assert_eq!([0, 999, 1000, 1234567].map(super::group), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

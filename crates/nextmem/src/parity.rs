@@ -1,0 +1,226 @@
+//! `parity`: every tensor of an oracle directory (scripts/golden/make_oracle.py), recomputed and compared.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use nextmem_model::{
+    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, SpecialDelta, TensorFiles, load_adapter, load_decoder, peft_factors,
+};
+use nextmem_quant::{Nf4Latents, Scales};
+use nextmem_training::{Batch, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row};
+use serde_json::Value;
+
+use crate::cli::BadInput;
+use crate::device;
+use crate::experiment::DeviceConfig;
+use crate::stages::read_special;
+
+/// Tolerance of tensors that the reference rounds to bf16: one unit in the last place.
+const BF16_TOLERANCE: f64 = 1.0 / 128.0;
+
+/// The reference values and what recomputes them.
+struct Oracle {
+    files: TensorFiles,
+    base: Decoder,
+    autoencoder: Autoencoder,
+    stage2: LoraAdapter,
+    x: Vec<u32>,
+    eot: u32,
+    block: usize,
+    latents: usize,
+}
+
+/// Compares all of it and fails if anything is above its tolerance.
+pub fn parity(dir: &Path, backend: &str, tolerance: f64) -> Result<()> {
+    let config = DeviceConfig { backend: backend.to_string(), ..DeviceConfig::default() };
+    device::check(&config).map_err(|e| BadInput(format!("{e:#}")))?;
+    let meta = read_meta(dir)?;
+    let device = device::open(&config, 0)?;
+    let oracle = Oracle::open(dir, &meta, &device)?;
+    let keys: Vec<String> = oracle.files.keys().map(String::from).collect();
+    let mut report = Report { files: &oracle.files, tolerance, failed: 0, seen: 0 };
+    println!("{:<74} {:>12}  verdict", "tensor", "rel. error");
+    oracle.forward(&mut report)?;
+    oracle.losses(&mut report)?;
+    oracle.quantised(&mut report)?;
+    let left: Vec<&String> = keys.iter().filter(|k| !k.ends_with("input_ids")).collect();
+    if report.seen != left.len() {
+        bail!("{} of the {} tensors in expected.safetensors were compared; it was made by another version of the script", report.seen, left.len());
+    }
+    match report.failed {
+        0 => {
+            println!("all {} tensors agree with transformers {} and peft {}", report.seen, text(&meta, "transformers"), text(&meta, "peft"));
+            Ok(())
+        }
+        n => bail!("{n} of {} tensors are above their tolerance ({tolerance:e})", report.seen),
+    }
+}
+
+fn read_meta(dir: &Path) -> Result<Value> {
+    let path = dir.join("meta.json");
+    let read = std::fs::read(&path).map_err(|e| BadInput(format!("{}: {e}; expected a directory made by scripts/golden/make_oracle.py", path.display())))?;
+    serde_json::from_slice(&read).map_err(|e| BadInput(format!("{}: {e}", path.display())).into())
+}
+
+fn text<'a>(meta: &'a Value, key: &str) -> &'a str {
+    meta[key].as_str().unwrap_or("?")
+}
+
+fn number(meta: &Value, key: &str) -> Result<u32> {
+    let value = meta[key].as_str().and_then(|s| s.parse().ok()).or_else(|| meta[key].as_u64().map(|n| n as u32));
+    value.ok_or_else(|| BadInput(format!("meta.json: key `{key}`: got {}, expected a number", meta[key])).into())
+}
+
+struct Report<'a> {
+    files: &'a TensorFiles,
+    tolerance: f64,
+    failed: usize,
+    seen: usize,
+}
+
+impl Report<'_> {
+    fn line(&mut self, key: &str, error: f64, tolerance: f64) {
+        // A NaN is never good.
+        let good = error <= tolerance;
+        println!("{key:<74} {error:>12.3e}  {}", if good { "ok" } else { "FAILED" });
+        self.seen += 1;
+        self.failed += usize::from(!good);
+    }
+
+    /// Largest difference over the largest reference value.
+    fn floats(&mut self, key: &str, got: &[f32], tolerance: f64) -> Result<()> {
+        let expected = self.files.read_f32(key)?;
+        let error = if got.len() == expected.len() { relative(got, &expected) } else { f64::INFINITY };
+        self.line(key, error, tolerance);
+        Ok(())
+    }
+
+    fn tensor<const D: usize>(&mut self, key: &str, got: Tensor<D>) -> Result<()> {
+        let tolerance = self.tolerance;
+        self.floats(key, &values(got), tolerance)
+    }
+
+    /// Share of entries that differ; only 0 passes.
+    fn exact(&mut self, key: &str, got: &[i64]) -> Result<()> {
+        let expected = self.files.read_ints(key)?;
+        let wrong = expected.iter().zip(got).filter(|(a, b)| a != b).count() + expected.len().abs_diff(got.len());
+        self.line(key, wrong as f64 / expected.len().max(1) as f64, 0.0);
+        Ok(())
+    }
+}
+
+fn relative(got: &[f32], expected: &[f32]) -> f64 {
+    let largest = expected.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
+    let difference = got.iter().zip(expected).fold(0.0f64, |m, (a, b)| {
+        let d = f64::from((a - b).abs());
+        if d.is_nan() { f64::NAN } else { m.max(d) }
+    });
+    difference / largest.max(1e-30)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+impl Oracle {
+    fn open(dir: &Path, meta: &Value, device: &Device) -> Result<Self> {
+        let files = TensorFiles::open_file(&dir.join("expected.safetensors"))?;
+        let base = load_decoder(&dir.join("base"), device)?;
+        let sod = number(meta, "sod_id")?;
+        let hidden = base.config().hidden_size;
+        let stage1 = load_adapter(&dir.join("stage1"), base.config(), device)?;
+        let stage2 = load_adapter(&dir.join("stage2"), base.config(), device)?;
+        let special = read_special(&dir.join("stage1"), hidden, device)?.map(|delta| SpecialDelta { sod, delta });
+        let decoder = stage1.merge(base.clone());
+        let autoencoder = Autoencoder { decoder, encoder: Encoder::Adapter(stage2.clone()), special, sod };
+        let x = files.read_ints("encode.input_ids")?.iter().map(|id| *id as u32).collect();
+        Ok(Self {
+            files,
+            base,
+            autoencoder,
+            stage2,
+            x,
+            eot: number(meta, "eot_id")?,
+            block: number(meta, "block")? as usize,
+            latents: number(meta, "latents")? as usize,
+        })
+    }
+
+    /// Plain and merged forward passes, encoding and decoding.
+    fn forward(&self, report: &mut Report<'_>) -> Result<()> {
+        let device = self.base.device();
+        let shape = self.files.shape("plain.input_ids").unwrap_or_default();
+        let [batch, seq] = shape[..] else { bail!(BadInput(format!("plain.input_ids: got shape {shape:?}, expected [batch, seq]"))) };
+        let ids: Vec<i32> = self.files.read_ints("plain.input_ids")?.iter().map(|i| *i as i32).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, seq]), &device);
+        let states = self.base.hidden_states(self.base.embed(ids.clone()));
+        for (i, state) in states.iter().enumerate() {
+            report.tensor(&format!("plain.hidden.{i}"), state.clone())?;
+        }
+        report.tensor("plain.logits", self.base.logits(states[states.len() - 1].clone()))?;
+        let model = &self.autoencoder;
+        let merged = model.decoder.hidden(model.decoder.embed(ids), &[], None, None);
+        report.tensor("stage1.logits", model.decoder.logits(merged))?;
+
+        let latents = model.encode(std::slice::from_ref(&self.x), self.latents);
+        report.tensor("encode.latents", latents.clone())?;
+        report.tensor("index.vector", latents.clone().mean_dim(1))?;
+        let prompt = Tensor::cat(vec![latents.clone(), model.embed_ids(&[model.sod])], 1);
+        let last = model.decoder.hidden(prompt, &[], None, None).narrow(1, self.latents, 1);
+        report.tensor("decode.first_logits", model.decoder.logits(last))?;
+        let count = self.files.shape("decode.greedy_ids").and_then(|s| s.last().copied()).unwrap_or(0);
+        let greedy = model.decode(latents.clone(), true, count, &[], &Decoding::Greedy).remove(0);
+        report.exact("decode.greedy_ids", &greedy.iter().map(|id| i64::from(*id)).collect::<Vec<_>>())?;
+        let teacher = [&[model.sod], self.x.as_slice(), &[self.eot]].concat();
+        let input = Tensor::cat(vec![latents, model.embed_ids(&teacher)], 1);
+        report.tensor("decode.teacher_logits", model.decoder.logits(model.decoder.hidden(input, &[], None, None)))
+    }
+
+    /// Losses of both stages, and gradients of stage 2 in its one-forward form.
+    fn losses(&self, report: &mut Report<'_>) -> Result<()> {
+        let model = &self.autoencoder;
+        let special = model.special.as_ref().map(|s| burn::module::Param::from_tensor(s.delta.clone()));
+        let stage1 = TokenModel { trainable: Trainable { full: Some(model.decoder.clone()), adapter: None, special }, frozen: None, sod: model.sod };
+        let row = reconstruction_row(&self.x, model.sod, self.eot, false);
+        report.tensor("stage1.loss", stage1.valid().loss(&Batch { level: 0, rows: vec![row] }))?;
+
+        let trainable = Trainable { full: None, adapter: Some(self.stage2.clone()), special: None };
+        let stage2 = SubstitutionModel { trainable, decoder: model.decoder.clone(), special: model.special.clone(), sod: model.sod, detach: true }.train();
+        let levels = self.files.shape("stage2.loss").and_then(|s| s.first().copied()).unwrap_or(0);
+        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        for level in 1..=levels {
+            let row = substitution_row(&self.x, level, self.block, model.sod, self.eot);
+            let loss = stage2.loss(&Batch { level, rows: vec![row] });
+            let grads = GradientsParams::from_grads(loss.backward(), &stage2);
+            losses.extend(values(loss.inner()));
+            norms.push(global_norm(&stage2, &grads) as f32);
+            let prefix = format!("stage2.grad.k{level}.");
+            let adapter = stage2.trainable.adapter.as_ref().context("stage 2 trains an adapter")?;
+            for (name, factor) in peft_factors(adapter) {
+                let key = format!("{prefix}{}", name.replace(".weight", ".default.weight"));
+                if self.files.shape(&key).is_some() {
+                    let grad = grads.get::<2>(factor.id).with_context(|| format!("no gradient for {name}"))?;
+                    report.tensor(&key, grad.transpose())?;
+                }
+            }
+        }
+        let tolerance = report.tolerance;
+        report.floats("stage2.loss", &losses, tolerance)?;
+        report.floats("stage2.grad_norm", &norms, tolerance)
+    }
+
+    /// NF4 from the reference's own bf16 latents, so that codes can be held to exactness.
+    fn quantised(&self, report: &mut Report<'_>) -> Result<()> {
+        let ours = values(self.autoencoder.encode(std::slice::from_ref(&self.x), self.latents));
+        let rounded: Vec<f32> = ours.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect();
+        report.floats("nf4.input_bf16", &rounded, BF16_TOLERANCE)?;
+        let input = self.files.read_f32("nf4.input_bf16")?;
+        let quantised = Nf4Latents::quantize(&input, self.latents, self.autoencoder.hidden_size(), Scales::Absmax)?;
+        report.exact("nf4.codes", &quantised.codes().iter().map(|c| i64::from(*c)).collect::<Vec<_>>())?;
+        report.floats("nf4.scales_f32", &quantised.scales_f32(), 0.0)?;
+        report.floats("nf4.dequantized", &quantised.dequantize(), 0.0)
+    }
+}

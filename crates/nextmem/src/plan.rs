@@ -1,0 +1,229 @@
+//! An experiment with every default filled and every rule checked: what `explain` prints is what `run` does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nextmem_data::sha256_file;
+use nextmem_eval::{Task, check_metric};
+use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
+use nextmem_training::OptimConfig;
+use serde_json::{Value, json};
+
+use crate::device;
+use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
+use crate::source::{Source, check_eval};
+
+/// Raised when the same settings no longer give the same numbers.
+const FINGERPRINT_VERSION: u32 = 1;
+
+/// Everything decided; nothing after this reads the experiment file again.
+#[derive(Debug)]
+pub struct Plan {
+    /// The values.
+    pub experiment: Experiment,
+    /// The file as typed.
+    pub text: String,
+    /// Where typed keys came from.
+    pub origins: BTreeMap<String, Origin>,
+    /// The run directory.
+    pub dir: PathBuf,
+    /// What trains and tests.
+    pub source: Source,
+    /// The stages in order, each with the hash of all that its numbers depend on.
+    pub stages: Vec<(StageName, String)>,
+    /// Sizes of the backbone; for a nano backbone without the vocabulary, which the tokenizer decides.
+    pub backbone: DecoderConfig,
+    /// What identifies the data.
+    pub data_identity: Value,
+}
+
+impl Plan {
+    /// Fills defaults and checks every rule that needs no weights.
+    ///
+    /// # Errors
+    /// What, got, expected, next step; the first rule that is broken.
+    pub fn resolve(loaded: Loaded) -> Result<Self> {
+        let Loaded { experiment, text, origins } = loaded;
+        let e = &experiment;
+        if e.name.is_empty() || Path::new(&e.name).file_name().is_none_or(|n| n != e.name.as_str()) {
+            bail!("name: got {:?}, expected a plain directory name", e.name);
+        }
+        device::check(&e.device)?;
+        let source = Source::of(&e.data, e.seed)?;
+        let data_identity = source.identity().context("[data]")?;
+        let names = stage_names(e)?;
+        check_numbers(e)?;
+        let (backbone, backbone_identity) = backbone(e)?;
+        if names.contains(&StageName::Pretrain) && (e.backbone.nano.is_none() || e.data.facts.is_none()) {
+            bail!("[train.pretrain]: needs [backbone.nano] and [data.facts]; to adapt an existing model use the other stages");
+        }
+        for (task, config) in tasks(e) {
+            source.check_task(task, config)?;
+            for metric in &config.metrics {
+                check_metric(task, metric)?;
+            }
+            if config.limit == 0 {
+                bail!("eval.{}.limit: got 0, expected at least 1", task.name());
+            }
+        }
+        check_eval(&source, &e.eval)?;
+
+        let mut before = backbone_identity;
+        let mut stages = Vec::new();
+        for name in names {
+            let config = match name {
+                StageName::Pretrain => json!([e.train.pretrain, e.backbone.nano, text_identity(e)?]),
+                StageName::Reconstruction => json!(e.train.reconstruction),
+                StageName::Substitution => json!(e.train.substitution),
+            };
+            let all = json!({
+                "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.seed, "data": data_identity,
+                "device": [e.device.backend, e.device.dtype], "before": before,
+            });
+            let fingerprint = crate::run_dir::sha256(all.to_string().as_bytes());
+            before = json!(fingerprint);
+            stages.push((name, fingerprint));
+        }
+        let dir = e.results.join(&e.name);
+        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, experiment })
+    }
+
+    /// The name of our backbone in tables.
+    pub fn backbone_label(&self) -> String {
+        let params = self.backbone.num_params() as f64;
+        let size = if params >= 1e9 { format!("{:.1}B", params / 1e9) } else { format!("{:.2}M", params / 1e6) };
+        match &self.experiment.backbone.model {
+            Some(path) => format!("{} ({size})", path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()),
+            None => format!("{} ({size})", self.experiment.name),
+        }
+    }
+
+    /// Bytes of one memory: bf16 latents and NF4 with scales.
+    pub fn memory_bytes(&self) -> (usize, usize) {
+        let (latents, hidden) = (self.experiment.method.nextmem.num_latents, self.backbone.hidden_size);
+        (2 * latents * hidden, (latents * hidden).div_ceil(2) + hidden)
+    }
+}
+
+/// The tasks that are on.
+pub fn tasks(e: &Experiment) -> Vec<(Task, &TaskConfig)> {
+    let all = [
+        (Task::Reconstruction, &e.eval.reconstruction),
+        (Task::ContextualQa, &e.eval.contextual_qa),
+        (Task::Retrieval, &e.eval.retrieval),
+    ];
+    all.into_iter().filter_map(|(task, config)| config.as_ref().map(|c| (task, c))).collect()
+}
+
+fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
+    let has = |name: StageName| match name {
+        StageName::Pretrain => e.train.pretrain.is_some(),
+        StageName::Reconstruction => e.train.reconstruction.is_some(),
+        StageName::Substitution => e.train.substitution.is_some(),
+    };
+    let all = [StageName::Pretrain, StageName::Reconstruction, StageName::Substitution];
+    let Some(listed) = &e.train.stages else { return Ok(all.into_iter().filter(|n| has(*n)).collect()) };
+    if let Some(name) = listed.iter().find(|n| !has(**n)) {
+        bail!("train.stages: lists {name:?}, which has no table; add it or take it out");
+    }
+    Ok(all.into_iter().filter(|n| listed.contains(n)).collect())
+}
+
+fn check_numbers(e: &Experiment) -> Result<()> {
+    let run = &e.train.run;
+    if run.log_every == 0 || run.checkpoint_every == 0 || run.checkpoint_every % run.log_every != 0 {
+        bail!("train.loop: got checkpoint_every = {}, expected a positive multiple of log_every = {}", run.checkpoint_every, run.log_every);
+    }
+    let optim = |stage: &str, steps: usize, o: &OptimConfig| {
+        let positive = o.learning_rate > 0.0 && o.learning_rate <= 1.0;
+        if !positive || o.batch_size == 0 || o.accumulation == 0 || steps == 0 {
+            bail!("train.{stage}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1", o.learning_rate, o.batch_size, o.accumulation);
+        }
+        Ok(())
+    };
+    if let Some(s) = &e.train.pretrain {
+        optim("pretrain", s.steps, &s.optim)?;
+        let weights = [s.facts, s.questions, s.repeats, s.text];
+        if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
+            bail!("train.pretrain: got weights {weights:?}, expected none negative and one positive");
+        }
+        if s.text > 0.0 && e.data.text.is_none() {
+            bail!("train.pretrain.text: got {}, but there is no [data.text]; add it or set 0", s.text);
+        }
+    }
+    if let Some(s) = &e.train.reconstruction {
+        optim("reconstruction", s.steps, &s.optim)?;
+    }
+    if let Some(s) = &e.train.substitution {
+        if s.levels == 0 || s.block_tokens == 0 || s.steps_per_level == 0 || s.steps_last_level == 0 {
+            bail!("train.substitution: levels, block_tokens, steps_per_level and steps_last_level must all be positive");
+        }
+        optim("substitution", s.steps(), &s.optim)?;
+    }
+    for lora in [e.train.reconstruction.as_ref().map(|s| &s.lora), e.train.substitution.as_ref().map(|s| &s.lora)].into_iter().flatten().flatten() {
+        if lora.rank == 0 {
+            bail!("lora.rank: got 0, expected at least 1; remove the table to train all parameters");
+        }
+    }
+    let method = &e.method.nextmem;
+    if method.num_latents == 0 || method.max_new_tokens == 0 || method.max_input_tokens == 0 || e.eval.batch_size == 0 {
+        bail!("num_latents, max_new_tokens, max_input_tokens and eval.batch_size must all be positive");
+    }
+    if let nextmem_model::Decoding::Sample { temperature, top_p, .. } = method.decoding
+        && !(temperature > 0.0 && top_p > 0.0 && top_p <= 1.0)
+    {
+        bail!("method.nextmem.decoding: got temperature {temperature}, top_p {top_p}; expected above 0, and top_p at most 1");
+    }
+    Ok(())
+}
+
+/// Sizes and identity of the backbone; a checkpoint's names, shapes and tokenizer are checked without reading weights.
+fn backbone(e: &Experiment) -> Result<(DecoderConfig, Value)> {
+    match (&e.backbone.model, &e.backbone.nano) {
+        (Some(dir), None) => {
+            if !dir.is_dir() {
+                bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint", dir.display());
+            }
+            let config = check_decoder(dir).context("backbone.model")?;
+            let tokenizer = Tokenizer::open(dir).context("backbone.model")?;
+            if tokenizer.vocab_size() > config.vocab_size {
+                bail!("backbone.model: the tokenizer has {} entries, config.json's vocab_size is {}", tokenizer.vocab_size(), config.vocab_size);
+            }
+            let hash = |name: &str| sha256_file(dir.join(name)).ok();
+            // A sharded checkpoint is identified by its index; hashing 16 GB would be heavy work for a plan.
+            let weights = hash("model.safetensors.index.json").or_else(|| hash("model.safetensors"));
+            Ok((config, json!({"config": hash("config.json"), "weights": weights, "tokenizer": hash("tokenizer.json")})))
+        }
+        (None, Some(nano)) => {
+            if e.train.pretrain.is_none() {
+                bail!("[backbone.nano]: needs [train.pretrain]; a random backbone can do nothing");
+            }
+            let config = DecoderConfig {
+                vocab_size: nano.vocab_size,
+                hidden_size: nano.hidden_size,
+                intermediate_size: nano.intermediate_size,
+                num_hidden_layers: nano.num_hidden_layers,
+                num_attention_heads: nano.num_attention_heads,
+                num_key_value_heads: nano.num_key_value_heads,
+                head_dim: nano.head_dim,
+                rms_norm_eps: 1e-6,
+                rope_theta: 10_000.0,
+                tie_word_embeddings: nano.tie_word_embeddings,
+                max_position_embeddings: nano.max_position_embeddings,
+            };
+            if let Err(reason) = config.check() {
+                bail!("[backbone.nano]: {reason}");
+            }
+            Ok((config, json!("nano")))
+        }
+        _ => bail!("[backbone]: expected either `model` (a directory) or [backbone.nano] (sizes of a new one)"),
+    }
+}
+
+fn text_identity(e: &Experiment) -> Result<Value> {
+    match &e.data.text {
+        Some(text) => Ok(json!(sha256_file(&text.path)?)),
+        None => Ok(Value::Null),
+    }
+}

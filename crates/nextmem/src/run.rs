@@ -1,0 +1,186 @@
+//! `run`, `score` and `table`: train, predict, score, tabulate.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use nextmem_eval::{PUBLISHED_ABLATION, Score, Task, markdown, predict_qa, predict_reconstruction, predict_retrieval, sample_file, score_file};
+use nextmem_model::{AnswerMode, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
+use nextmem_quant::Scales;
+
+use crate::experiment::Experiment;
+use crate::plan::{Plan, tasks};
+use crate::progress::Bars;
+use crate::run_dir::{RunDir, peak_memory_mib, read_json};
+use crate::stages::{self, Parts};
+
+/// Creates or finds the run directory: the last step that can refuse the input.
+pub fn prepare(plan: &Plan, force: bool) -> Result<RunDir> {
+    RunDir::create(plan, force)
+}
+
+/// Trains what is missing, evaluates, and prints the tables.
+pub fn run(plan: &Plan, dir: &RunDir) -> Result<()> {
+    let started = Instant::now();
+    let device = crate::device::open(&plan.experiment.device, plan.experiment.seed)?;
+    let (parts, entries) = stages::train(plan, dir, &device)?;
+    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    if tasks(&plan.experiment).is_empty() {
+        eprintln!("no [eval] task: nothing to predict");
+    } else {
+        evaluate(plan, dir, &parts, &device)?;
+        let text = score(dir.root())?;
+        println!("{text}");
+    }
+    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    let memory = peak_memory_mib().map_or(String::new(), |m| format!(", peak memory {m} MiB"));
+    eprintln!("done in {:.0} s{memory}; everything is in {}", started.elapsed().as_secs_f64(), dir.root().display());
+    Ok(())
+}
+
+/// The choices of an experiment that do not change weights.
+pub fn options(e: &Experiment) -> NextMemOptions {
+    let m = &e.method.nextmem;
+    NextMemOptions {
+        num_latents: m.num_latents,
+        decode_with_sod: m.decode_with_sod,
+        max_input_tokens: m.max_input_tokens,
+        max_new_tokens: m.max_new_tokens,
+        decoding: m.decoding,
+    }
+}
+
+/// The rows of every table: the text itself, dense latents, and NF4 when the experiment quantises.
+fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<(&'static str, Box<dyn MemoryMethod>)>> {
+    let nextmem = || -> Result<NextMem> {
+        let (autoencoder, tokenizer) = stages::assemble(parts, device)?;
+        Ok(NextMem::new(autoencoder, tokenizer, options(e)))
+    };
+    // The oracle answers with the untouched backbone, as the paper's textual memory does.
+    let (backbone, tokenizer) = stages::assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
+    let text = TextMemory::new(backbone, tokenizer, e.method.nextmem.max_new_tokens, e.method.nextmem.decoding);
+    let mut methods: Vec<(&'static str, Box<dyn MemoryMethod>)> = vec![("text", Box::new(text)), ("dense", Box::new(nextmem()?))];
+    if let Some(quant) = &e.quant {
+        let (name, scales) = if quant.scales { ("sparse", Scales::Absmax) } else { ("sparse-no-scales", Scales::None) };
+        methods.push((name, Box::new(Quantized::new(nextmem()?, scales))));
+    }
+    Ok(methods)
+}
+
+fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result<()> {
+    let e = &plan.experiment;
+    let batch = e.eval.batch_size;
+    for (name, method) in methods(e, parts, device)? {
+        let method = method.as_ref();
+        for (task, config) in tasks(e) {
+            let modes: &[(AnswerMode, &str)] = match (task, name) {
+                (Task::ContextualQa, "text") => &[(AnswerMode::DeComp, "")],
+                (Task::ContextualQa, _) => &[(AnswerMode::Comp, "-comp"), (AnswerMode::DeComp, "-decomp")],
+                _ => &[(AnswerMode::DeComp, "")],
+            };
+            for (mode, suffix) in modes {
+                let row = format!("{name}{suffix}");
+                let path = dir.join("samples").join(sample_file(task, plan.source.name(), &row));
+                let bar = Bars::new(&format!("{} {row}", task.name()));
+                let progress = |done: usize| bar.at(done, "");
+                match task {
+                    Task::Reconstruction => {
+                        let items = plan.source.reconstruction(config)?;
+                        bar.begin(0, items.len());
+                        predict_reconstruction(method, &items, batch, &path, &progress)
+                    }
+                    Task::ContextualQa => {
+                        let items = plan.source.qa(config)?;
+                        bar.begin(0, items.len());
+                        predict_qa(method, *mode, &items, batch, &path, &progress)
+                    }
+                    Task::Retrieval => {
+                        let items = plan.source.retrieval(config)?;
+                        bar.begin(0, items.len());
+                        predict_retrieval(method, &items, batch, &path, &progress)
+                    }
+                }
+                .with_context(|| format!("task `{}`, row `{row}`", task.name()))?;
+                bar.finish("done");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scores the saved samples of a run again, writes scores.json and table.md, and returns the tables.
+pub fn score(root: &Path) -> Result<String> {
+    let dir = RunDir::open(root)?;
+    let e = dir.experiment()?;
+    let mut scores: Vec<Score> = Vec::new();
+    for (task, config) in tasks(&e) {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(dir.join("samples"))
+            .with_context(|| dir.join("samples").display().to_string())?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(task.name()) && n.ends_with(".jsonl")))
+            .collect();
+        files.sort_by_key(|path| row_order(path));
+        for file in files {
+            scores.extend(score_file(&file, &config.metrics)?);
+        }
+    }
+    if scores.is_empty() {
+        bail!("{}: no samples yet; run the experiment first", root.display());
+    }
+    let backbone = read_json(&dir.join("manifest.json")).and_then(|m| m["backbone"].as_str().map(String::from)).unwrap_or_else(|| "unknown backbone".into());
+    let table = markdown(&scores, &e.name, &backbone);
+    dir.write("scores.json", format!("{}\n", serde_json::to_string_pretty(&scores)?).as_bytes())?;
+    dir.write("table.md", table.as_bytes())?;
+    Ok(table)
+}
+
+/// Text first, then dense, then quantised.
+fn row_order(path: &Path) -> (usize, String) {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let rank = [".text", ".dense", ".sparse"].iter().position(|m| name.contains(m)).unwrap_or(3);
+    (rank, name)
+}
+
+/// One row per run: its reconstruction, answers and retrieval at a glance, and the paper's ablation below.
+pub fn table(roots: &[PathBuf]) -> Result<String> {
+    let columns = [
+        ("reconstruction", "dense", "f1"),
+        ("reconstruction", "dense", "exact_match"),
+        ("reconstruction", "dense", "rouge_l"),
+        ("reconstruction", "sparse", "f1"),
+        ("reconstruction", "sparse-no-scales", "f1"),
+        ("contextual_qa", "text", "exact_match"),
+        ("contextual_qa", "dense-decomp", "exact_match"),
+        ("retrieval", "dense", "hit@5"),
+    ];
+    let mut rows = Vec::new();
+    for root in roots {
+        let dir = RunDir::open(root)?;
+        let path = dir.join("scores.json");
+        let bytes = std::fs::read(&path).with_context(|| format!("{}; score the run first", path.display()))?;
+        let scores: Vec<Score> = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|(task, method, metric)| {
+                let found = scores.iter().find(|s| s.task == *task && s.method == *method && s.metric == *metric);
+                found.map_or("-".to_string(), |s| format!("{:.4} [{:.4}, {:.4}]", s.value, s.low, s.high))
+            })
+            .collect();
+        let manifest = read_json(&dir.join("manifest.json")).unwrap_or_default();
+        rows.push((dir.experiment()?.name, manifest["backbone"].as_str().unwrap_or("-").to_string(), cells));
+    }
+    let used: Vec<usize> = (0..columns.len()).filter(|i| rows.iter().any(|(_, _, cells)| cells[*i] != "-")).collect();
+    let mut out = String::from("| run | backbone |");
+    used.iter().for_each(|i| out.push_str(&format!(" {} {} {} |", columns[*i].0, columns[*i].1, columns[*i].2)));
+    out.push_str(&format!("\n|---|---|{}\n", "---|".repeat(used.len())));
+    for (name, backbone, cells) in &rows {
+        let cells: Vec<&str> = used.iter().map(|i| cells[*i].as_str()).collect();
+        out.push_str(&format!("| {name} | {backbone} | {} |\n", cells.join(" | ")));
+    }
+    out.push_str("\nPublished ablation (Qwen3-8B, RACE, reconstruction F1; other data, not comparable number by number):\n\n| row | f1 |\n|---|---|\n");
+    for (label, value) in PUBLISHED_ABLATION {
+        out.push_str(&format!("| {label} (paper) | {value:.4} |\n"));
+    }
+    Ok(out)
+}

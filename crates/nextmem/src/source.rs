@@ -1,0 +1,205 @@
+//! The passages and questions that an experiment's `[data]` stands for.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use burn::data::dataset::transform::{Mapper, MapperDataset};
+use burn::data::dataset::{Dataset, InMemDataset};
+use nextmem_data::{DataError, Fact, FactSet, Facts, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad, sha256_file};
+use nextmem_eval::Task;
+use nextmem_training::Example;
+use serde_json::{Value, json};
+
+use crate::experiment::{DataConfig, EvalConfig, FactsConfig, SquadConfig, TaskConfig, TextConfig};
+
+/// Retrieval candidates when the experiment names none.
+const CANDIDATES: usize = 20;
+
+/// The one kind of data that stages 1 and 2 and the tasks use.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Generated memories.
+    Facts(FactsConfig, u64),
+    /// Real text.
+    Text(TextConfig),
+    /// SQuAD.
+    Squad(SquadConfig),
+}
+
+impl Source {
+    /// Picks the kind that is set; facts come first when pretraining has several.
+    pub fn of(data: &DataConfig, seed: u64) -> Result<Self> {
+        match (&data.facts, &data.text, &data.squad) {
+            (Some(facts), _, None) => Ok(Self::Facts(facts.clone(), seed)),
+            (None, Some(text), None) => Ok(Self::Text(text.clone())),
+            (None, None, Some(squad)) => Ok(Self::Squad(squad.clone())),
+            (None, None, None) => bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad]"),
+            _ => bail!("[data]: got [data.squad] beside another kind, expected one kind"),
+        }
+    }
+
+    /// Its name in tables and file names.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Facts(..) => "facts",
+            Self::Text(_) => "text",
+            Self::Squad(_) => "squad",
+        }
+    }
+
+    /// What identifies the data: generator version and size, or file hashes. Missing files are errors.
+    pub fn identity(&self) -> Result<Value> {
+        Ok(match self {
+            Self::Facts(facts, seed) => json!({"facts": nextmem_data::VERSION, "train": facts.train, "seed": seed}),
+            Self::Text(text) => json!({"text": sha256_file(&text.path)?, "words": [text.min_words, text.max_words]}),
+            Self::Squad(squad) => {
+                json!({"train": sha256_file(&squad.train)?, "test": sha256_file(&squad.test)?, "words": squad.max_words})
+            }
+        })
+    }
+
+    /// Refuses a task that this data has nothing for.
+    pub fn check_task(&self, task: Task, config: &TaskConfig) -> Result<()> {
+        let serves = match self {
+            Self::Facts(..) => true,
+            Self::Text(_) => task == Task::Reconstruction,
+            Self::Squad(_) => task != Task::Retrieval,
+        };
+        match (&config.path, serves) {
+            (Some(path), _) if !path.is_file() => bail!("eval.{}.path: {}: no such file", task.name(), path.display()),
+            (None, false) => bail!(
+                "eval.{}: {} has no items for this task; remove the section or name an official prepared file as `path`",
+                task.name(),
+                self.name()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passages to train on.
+    pub fn training(&self) -> Result<Arc<dyn Dataset<String>>> {
+        Ok(match self {
+            Self::Facts(config, seed) => Arc::new(MapperDataset::new(training_facts(config, *seed), Texts)),
+            Self::Text(_) | Self::Squad(_) => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
+        })
+    }
+
+    /// The first passages of the validation or test split.
+    pub fn held_out(&self, split: Split, count: usize) -> Result<Vec<String>> {
+        Ok(match self {
+            Self::Facts(_, seed) => nextmem_data::passages(*seed, split, count),
+            Self::Text(_) | Self::Squad(_) => nextmem_data::select(self.passages(split)?, 1, Some(count)),
+        })
+    }
+
+    fn passages(&self, split: Split) -> Result<Vec<String>> {
+        Ok(match self {
+            Self::Facts(config, seed) => nextmem_data::passages(*seed, split, config.train),
+            Self::Text(config) => TextCorpus::open(&config.path)?.passages(split, config.min_words, config.max_words),
+            Self::Squad(config) => {
+                let passages = load_squad(if split == Split::Train { &config.train } else { &config.test })?.passages;
+                squad_split(passages, config, split, |p| p)
+            }
+        })
+    }
+
+    /// Task 2 items.
+    pub fn qa(&self, config: &TaskConfig) -> Result<Vec<QaItem>> {
+        if let Some(path) = &config.path {
+            return Ok(nextmem_data::select(load_qa(path)?, 1, Some(config.limit)));
+        }
+        Ok(match self {
+            Self::Facts(_, seed) => nextmem_data::qa_items(*seed, Split::Test, config.limit),
+            Self::Squad(squad) => {
+                let items = squad_split(load_squad(&squad.test)?.qa, squad, Split::Test, |item| item.references.first().map_or("", |r| r));
+                // Questions come in runs over one paragraph; a stride spreads the limit over all of them.
+                let stride = (items.len() / config.limit.max(1)).max(1);
+                nextmem_data::select(items, stride, Some(config.limit))
+            }
+            Self::Text(_) => Vec::new(),
+        })
+    }
+
+    /// Task 1 passages.
+    pub fn reconstruction(&self, config: &TaskConfig) -> Result<Vec<String>> {
+        match &config.path {
+            Some(path) => Ok(nextmem_data::select(load_passages(path)?, 1, Some(config.limit))),
+            None => self.held_out(Split::Test, config.limit),
+        }
+    }
+
+    /// Task 3 items.
+    pub fn retrieval(&self, config: &TaskConfig) -> Result<Vec<RetrievalItem>> {
+        match (&config.path, self) {
+            (Some(path), _) => Ok(nextmem_data::select(load_retrieval(path)?, 1, Some(config.limit))),
+            (None, Self::Facts(_, seed)) => {
+                Ok(nextmem_data::retrieval_items(*seed, Split::Test, config.limit, config.candidates.unwrap_or(CANDIDATES))?)
+            }
+            (None, _) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Checks what the tasks read, so that a malformed file stops the run before it trains.
+pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
+    let error = |e: anyhow::Error| e.context("[eval]");
+    if let Some(config) = &eval.reconstruction {
+        source.reconstruction(config).map_err(error)?;
+    }
+    if let Some(config) = &eval.contextual_qa {
+        source.qa(config).map_err(error)?;
+    }
+    if let Some(config) = &eval.retrieval {
+        source.retrieval(config).map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Keeps short passages; when one file both trains and tests, every tenth kept paragraph tests and every eleventh validates.
+fn squad_split<T>(items: Vec<T>, config: &SquadConfig, split: Split, passage: impl Fn(&T) -> &str) -> Vec<T> {
+    let shared = config.train == config.test;
+    let side = |text: &str| -> Split {
+        // By the passage itself, so that its questions follow it.
+        match text.bytes().fold(0u64, |h, b| nextmem_training::mix(h, u64::from(b))) % 10 {
+            0 => Split::Test,
+            1 => Split::Valid,
+            _ => Split::Train,
+        }
+    };
+    items
+        .into_iter()
+        .filter(|item| {
+            let text = passage(item);
+            text.split_whitespace().count() <= config.max_words && (!shared || side(text) == split)
+        })
+        .collect()
+}
+
+/// Facts with their questions, for pretraining.
+pub fn examples(config: &FactsConfig, seed: u64) -> Arc<dyn Dataset<Example>> {
+    Arc::new(MapperDataset::new(training_facts(config, seed), Examples))
+}
+
+fn training_facts(config: &FactsConfig, seed: u64) -> FactSet {
+    FactSet { facts: Facts::new(seed, Split::Train), len: config.train }
+}
+
+struct Texts;
+struct Examples;
+
+impl Mapper<Fact, String> for Texts {
+    fn map(&self, fact: &Fact) -> String {
+        fact.text.clone()
+    }
+}
+
+impl Mapper<Fact, Example> for Examples {
+    fn map(&self, fact: &Fact) -> Example {
+        Example { text: fact.text.clone(), questions: fact.questions.iter().map(|q| (q.question.clone(), q.answer.clone())).collect() }
+    }
+}
+
+/// Whether an error is one of a data file, for the exit code.
+pub fn is_data_error(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| e.is::<DataError>())
+}

@@ -1,0 +1,312 @@
+//! Runs the stages that are not done yet and puts the trained parts together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use nextmem_data::Split;
+use nextmem_eval::metric::{TextMetric, text_metric};
+use nextmem_model::{
+    Autoencoder, Decoder, Encoder, LoraAdapter, PeftConfig, SpecialDelta, TensorFiles, Tokenizer, load_adapter, load_decoder, save_adapter,
+    save_decoder, save_special_embeddings,
+};
+use nextmem_training::{
+    LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel, Trainable,
+    Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
+};
+use serde_json::{Value, json};
+
+use crate::experiment::{Experiment, StageName};
+use crate::plan::Plan;
+use crate::progress::Bars;
+use crate::run_dir::{RunDir, read_json};
+use crate::source::{Source, examples};
+
+/// Standard deviation of a nano backbone's first weights (ours).
+const NANO_INIT_STD: f64 = 0.05;
+
+/// Where the trained parts of a run are.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The backbone's Hugging Face directory.
+    pub backbone: PathBuf,
+    /// Weights after stage 1: a Hugging Face directory or a PEFT one.
+    pub stage1: Option<PathBuf>,
+    /// Weights after stage 2, likewise.
+    pub stage2: Option<PathBuf>,
+}
+
+/// Trains what is not finished and returns where everything is, with one manifest entry per stage.
+pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<Value>)> {
+    let e = &plan.experiment;
+    let mut parts = Parts { backbone: e.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
+    let mut entries = Vec::new();
+    for (name, fingerprint) in &plan.stages {
+        let mut reused = true;
+        if run.finished(*name, fingerprint).is_none() {
+            reused = false;
+            let started = Instant::now();
+            let dir = run.join(name.dir());
+            std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+            discard_other_attempt(&dir, fingerprint)?;
+            device.seed(mix(e.seed, *name as u64));
+            let trainer = Trainer { plan, dir: dir.clone(), device };
+            let outcome = match name {
+                StageName::Pretrain => trainer.pretrain(),
+                StageName::Reconstruction => trainer.reconstruction(&parts),
+                StageName::Substitution => trainer.substitution(&parts),
+            };
+            outcome.with_context(|| format!("stage `{}` of {}", name.dir(), run.root().display()))?;
+            let done = json!({"fingerprint": fingerprint, "weights": WEIGHTS, "seconds": started.elapsed().as_secs_f64().round()});
+            run.write(&format!("{}/done.json", name.dir()), format!("{done:#}\n").as_bytes())?;
+            // The finished weights replace the checkpoints.
+            let _ = std::fs::remove_dir_all(dir.join("checkpoint"));
+        }
+        let Some(dir) = run.finished(*name, fingerprint) else { bail!("stage `{}` left no weights", name.dir()) };
+        if reused {
+            eprintln!("stage `{}`: already done in {}", name.dir(), dir.display());
+        }
+        entries.push(json!({"stage": name.dir(), "fingerprint": fingerprint, "reused": reused, "dir": dir, "done": read_json(&dir.join("done.json"))}));
+        let weights = dir.join(WEIGHTS);
+        match name {
+            StageName::Pretrain => parts.backbone = weights,
+            StageName::Reconstruction => parts.stage1 = Some(weights),
+            StageName::Substitution => parts.stage2 = Some(weights),
+        }
+    }
+    if let (Some(nano), true) = (&e.backbone.nano, plan.stages.iter().any(|(n, _)| *n == StageName::Pretrain))
+        && let Some(export) = &nano.export
+    {
+        copy_dir(&parts.backbone, export)?;
+        eprintln!("backbone copied to {}", export.display());
+    }
+    Ok((parts, entries))
+}
+
+/// Name of the directory in a stage that holds its result.
+const WEIGHTS: &str = "weights";
+
+/// Checkpoints of another configuration must not be continued.
+fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
+    let marker = dir.join("fingerprint");
+    if std::fs::read_to_string(&marker).ok().as_deref() != Some(fingerprint) {
+        let _ = std::fs::remove_dir_all(dir.join("checkpoint"));
+        let _ = std::fs::remove_file(dir.join("metrics.jsonl"));
+        nextmem_model::write_atomically(&marker, fingerprint.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Reads the trained parts into an autoencoder.
+pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
+    let tokenizer = Tokenizer::open(&parts.backbone)?;
+    let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
+    let encoder = match &parts.stage2 {
+        None => Encoder::Bare,
+        Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
+        Some(dir) => Encoder::Full(Box::new(load_decoder(dir, device)?)),
+    };
+    Ok((Autoencoder { decoder, encoder, special, sod: tokenizer.sod() }, tokenizer))
+}
+
+/// The decoder after stage 1, its adapter merged, and the special-token rows.
+fn after_stage1(parts: &Parts, sod: u32, device: &Device) -> Result<(Decoder, Option<SpecialDelta>)> {
+    match &parts.stage1 {
+        None => Ok((load_decoder(&parts.backbone, device)?, None)),
+        Some(dir) if dir.join("adapter_config.json").exists() => {
+            let base = load_decoder(&parts.backbone, device)?;
+            let adapter = load_adapter(dir, base.config(), device)?;
+            let special = read_special(dir, base.config().hidden_size, device)?.map(|delta| SpecialDelta { sod, delta });
+            Ok((adapter.merge(base), special))
+        }
+        Some(dir) => Ok((load_decoder(dir, device)?, None)),
+    }
+}
+
+/// `special_tokens.safetensors` (ours) or `special_tokens_DTOKENS.pt` (official) of a stage-1 directory.
+pub fn read_special(dir: &Path, hidden: usize, device: &Device) -> Result<Option<Tensor<2>>> {
+    let ours = dir.join(nextmem_model::SPECIAL_FILE);
+    let official = dir.join("special_tokens_DTOKENS.pt");
+    let (values, rows, width) = if ours.exists() {
+        let files = TensorFiles::open_file(&ours)?;
+        let shape = files.shape(nextmem_model::SPECIAL_KEY).unwrap_or_default().to_vec();
+        let [rows, width] = shape[..] else { bail!("{}: `{}` got shape {shape:?}, expected two dimensions", ours.display(), nextmem_model::SPECIAL_KEY) };
+        (files.read_f32(nextmem_model::SPECIAL_KEY)?, rows, width)
+    } else if official.exists() {
+        nextmem_model::read_special_embeddings(&official)?
+    } else {
+        return Ok(None);
+    };
+    if width != hidden || rows < 2 {
+        bail!("{}: got special rows {rows} x {width}, expected at least 2 x {hidden}", dir.display());
+    }
+    Ok(Some(Tensor::from_data(TensorData::new(values, [rows, width]), device)))
+}
+
+struct Trainer<'a> {
+    plan: &'a Plan,
+    dir: PathBuf,
+    device: &'a Device,
+}
+
+impl Trainer<'_> {
+    fn experiment(&self) -> &Experiment {
+        &self.plan.experiment
+    }
+
+    fn stage<M>(&self, name: &'static str, steps: usize, optim: &nextmem_training::OptimConfig, rows: Arc<dyn RowSource>, validate: Option<Validate<M>>) -> Stage<M> {
+        Stage {
+            name,
+            dir: self.dir.clone(),
+            steps,
+            optim: optim.clone(),
+            run: self.experiment().train.run.clone(),
+            rows,
+            validate,
+            observer: Arc::new(Bars::new(name)),
+        }
+    }
+
+    fn texts(&self, stage: StageName) -> Result<Stream<String>> {
+        Ok(Stream::new(self.plan.source.training()?, mix(self.experiment().seed, 100 + stage as u64))?)
+    }
+
+    fn validation(&self, tokenizer: &Arc<Tokenizer>) -> Result<Validation> {
+        let passages = self.plan.source.held_out(Split::Valid, self.experiment().train.run.validation_passages)?;
+        let scores = [("f1", text_metric("f1")), ("exact_match", text_metric("exact_match"))];
+        let score = |m: &'static dyn TextMetric| -> Score { Arc::new(move |p: &str, r: &str| m.score(p, r)) };
+        let scores = scores.into_iter().filter_map(|(name, metric)| Some((name, score(metric?)))).collect();
+        Ok(Validation { passages, tokenizer: tokenizer.clone(), scores })
+    }
+
+    fn pretrain(&self) -> Result<()> {
+        let e = self.experiment();
+        let (Some(config), Some(nano), Some(facts)) = (&e.train.pretrain, &e.backbone.nano, &e.data.facts) else {
+            bail!("pretraining needs [train.pretrain], [backbone.nano] and [data.facts]")
+        };
+        let weights = self.dir.join(WEIGHTS);
+        let text = e.data.text.clone().map(Source::Text);
+        if !weights.join("tokenizer.json").exists() {
+            let corpus = tokenizer_corpus(&examples(facts, e.seed), &text, nano.tokenizer_passages)?;
+            Tokenizer::train_nano(corpus, nano.vocab_size)?.save(&weights)?;
+        }
+        let tokenizer = Arc::new(Tokenizer::open(&weights)?);
+        let stream_seed = mix(e.seed, 200);
+        let rows = PretrainRows {
+            facts: Stream::new(examples(facts, e.seed), stream_seed)?,
+            text: match &text {
+                Some(source) => Some(Stream::new(source.training()?, stream_seed)?),
+                None => None,
+            },
+            tokenizer: tokenizer.clone(),
+            config: config.clone(),
+            seed: stream_seed,
+        };
+        let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.device);
+        let model = TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
+        let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
+        if let Some(decoder) = &trained.trainable.full {
+            save_decoder(decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
+        }
+        Ok(())
+    }
+
+    fn reconstruction(&self, parts: &Parts) -> Result<()> {
+        let Some(config) = &self.experiment().train.reconstruction else { bail!("no [train.reconstruction]") };
+        let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
+        let base = load_decoder(&parts.backbone, self.device)?;
+        let sod = tokenizer.sod();
+        let model = match &config.lora {
+            None => TokenModel { trainable: Trainable { full: Some(base), adapter: None, special: None }, frozen: None, sod },
+            Some(lora) => {
+                let special = Tensor::zeros([3, base.config().hidden_size], self.device);
+                let adapter = LoraAdapter::random(base.config(), lora.rank, lora.alpha, self.device);
+                let trainable = Trainable { full: None, adapter: Some(adapter), special: Some(Param::from_tensor(special)) };
+                TokenModel { trainable, frozen: Some(base), sod }
+            }
+        };
+        let rows = ReconstructionRows { texts: self.texts(StageName::Reconstruction)?, tokenizer: tokenizer.clone(), config: config.clone() };
+        let validation = self.validation(&tokenizer)?;
+        let validate: Validate<TokenModel> = Arc::new(move |model, _| validate_reconstruction(model, &validation));
+        let trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
+        self.save(&trained.trainable, &config.lora, &tokenizer)
+    }
+
+    fn substitution(&self, parts: &Parts) -> Result<()> {
+        let Some(config) = &self.experiment().train.substitution else { bail!("no [train.substitution]") };
+        let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
+        let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
+        let trainable = match &config.lora {
+            None => Trainable { full: Some(load_like(&decoder, parts, self.device)?), adapter: None, special: None },
+            Some(lora) => {
+                Trainable { full: None, adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.device)), special: None }
+            }
+        };
+        let model = SubstitutionModel { trainable, decoder, special, sod: tokenizer.sod(), detach: config.detach };
+        let rows = SubstitutionRows {
+            texts: self.texts(StageName::Substitution)?,
+            tokenizer: tokenizer.clone(),
+            config: config.clone(),
+            seed: self.experiment().seed,
+        };
+        let validation = self.validation(&tokenizer)?;
+        let block = config.block_tokens;
+        let validate: Validate<SubstitutionModel> = Arc::new(move |model, level| validate_substitution(model, level, block, &validation));
+        let trained = fit(model, self.stage("substitution", config.steps(), &config.optim, Arc::new(rows), Some(validate)))?;
+        self.save(&trained.trainable, &config.lora, &tokenizer)
+    }
+
+    /// Writes a Hugging Face directory, or a PEFT one with the special-token rows.
+    fn save(&self, trained: &Trainable, lora: &Option<LoraConfig>, tokenizer: &Tokenizer) -> Result<()> {
+        let weights = self.dir.join(WEIGHTS);
+        if let Some(decoder) = &trained.full {
+            save_decoder(decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
+            tokenizer.save(&weights)?;
+        }
+        if let (Some(adapter), Some(lora)) = (&trained.adapter, lora) {
+            save_adapter(adapter, &PeftConfig { r: lora.rank, lora_alpha: lora.alpha }, &weights)?;
+        }
+        if let Some(special) = &trained.special {
+            save_special_embeddings(special.val(), &weights)?;
+        }
+        Ok(())
+    }
+}
+
+/// A second copy of the decoder's weights, with parameters of its own: the encoder that stage 2 trains.
+fn load_like(decoder: &Decoder, parts: &Parts, device: &Device) -> Result<Decoder> {
+    match &parts.stage1 {
+        Some(dir) if !dir.join("adapter_config.json").exists() => Ok(load_decoder(dir, device)?),
+        Some(_) => Ok(decoder.clone()),
+        None => Ok(load_decoder(&parts.backbone, device)?),
+    }
+}
+
+/// Passages, questions and the prompts around them, so that the tokenizer has seen all that the model will read.
+fn tokenizer_corpus(facts: &Arc<dyn burn::data::dataset::Dataset<nextmem_training::Example>>, text: &Option<Source>, count: usize) -> Result<Vec<String>> {
+    let mut corpus = Vec::new();
+    for index in 0..count.min(facts.len()) {
+        let example = facts.get(index)?;
+        corpus.extend(example.questions.iter().map(|(question, answer)| format!("{question}\n{answer}")));
+        corpus.push(nextmem_model::text_prompt("", ""));
+        corpus.push(nextmem_training::REPEAT_REQUEST.to_string());
+        corpus.push(example.text);
+    }
+    if let Some(source) = text {
+        corpus.extend(source.held_out(Split::Train, count)?);
+    }
+    Ok(corpus)
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let bytes = std::fs::read(entry.path())?;
+        nextmem_model::write_atomically(&to.join(entry.file_name()), &bytes)?;
+    }
+    Ok(())
+}

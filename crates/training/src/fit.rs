@@ -1,0 +1,234 @@
+//! The only place that runs burn-train: a learning strategy that counts steps, not epochs.
+//!
+//! burn-train checkpoints at the end of an epoch; a stage here is one long epoch that can be left and entered at every
+//! checkpoint, because levels, data order and random choices are pure functions of the step.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{AdamWConfig, GradientsAccumulator};
+use burn::train::{
+    InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainStep, TrainingComponents, TrainingStrategy, ValidLoader,
+};
+use serde_json::{Value, json};
+
+use crate::batch::{Batch, RowSource};
+use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, latest};
+use crate::clip::clip_global_norm;
+use crate::config::{LoopConfig, OptimConfig};
+use crate::error::TrainError;
+use crate::loader::StepLoader;
+use crate::objective::StepLoss;
+use crate::renderer::Silent;
+use crate::schedule::WarmupCosine;
+
+/// Told about every step; the binary draws a progress bar from it.
+pub trait Observer: Send + Sync {
+    /// A stage starts, or goes on after `done` steps.
+    fn start(&self, stage: &str, done: usize, total: usize);
+    /// A step is done.
+    fn step(&self, step: usize, message: &str);
+    /// The stage has ended.
+    fn end(&self, message: &str);
+}
+
+/// Scores the model by free-running reconstruction; the numbers go to metrics.jsonl as they are.
+pub type Validate<M> = Arc<dyn Fn(&M, usize) -> Result<Value, TrainError> + Send + Sync>;
+
+/// One stage of training.
+pub struct Stage<M> {
+    /// Its name in logs: `pretrain`, `reconstruction` or `substitution`.
+    pub name: &'static str,
+    /// Where metrics.jsonl and checkpoints go.
+    pub dir: PathBuf,
+    /// Steps in all.
+    pub steps: usize,
+    /// The optimizer.
+    pub optim: OptimConfig,
+    /// Logging, checkpoints, validation.
+    pub run: LoopConfig,
+    /// The rows.
+    pub rows: Arc<dyn RowSource>,
+    /// Scores a model off the autodiff graph at a level.
+    pub validate: Option<Validate<M>>,
+    /// Draws progress.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Trains `model` to the end of the stage, from its newest whole checkpoint if there is one, and returns it off the
+/// autodiff graph.
+///
+/// # Errors
+/// [`TrainError::Diverged`] when the loss is no number; data, disk and checkpoint errors. What was logged and saved
+/// before stays.
+pub fn fit<M>(model: M, stage: Stage<M>) -> Result<M, TrainError>
+where
+    M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
+{
+    let checkpoints = stage.dir.join("checkpoint");
+    std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::Io { path: checkpoints.clone(), source })?;
+    let resumed = latest(&checkpoints);
+    let start = resumed.unwrap_or(0);
+    truncate_log(&stage.dir.join("metrics.jsonl"), start)?;
+
+    let optim = AdamWConfig::new()
+        .with_beta_1(stage.optim.beta_1)
+        .with_beta_2(stage.optim.beta_2)
+        .with_epsilon(1e-8)
+        .with_weight_decay(stage.optim.weight_decay)
+        .init();
+    let schedule = WarmupCosine::new(stage.optim.learning_rate, stage.optim.warmup_steps, stage.steps, stage.optim.min_lr_ratio);
+    let loader = StepLoader::new(stage.rows.clone(), stage.optim.batch_size, stage.optim.accumulation, start, stage.steps);
+    let failure = Arc::new(Mutex::new(None));
+    let dir = stage.dir.clone();
+    let strategy = StepStrategy { stage: Arc::new(stage), start, failure: failure.clone() };
+    let [model_part, optim_part, schedule_part] = PARTS.map(|part| AtomicCheckpointer::new(&checkpoints, part));
+    let mut training = SupervisedTraining::new(&dir, loader.clone(), loader)
+        .with_custom_checkpointers(model_part, optim_part, schedule_part)
+        .with_checkpointing_strategy(KeepTwo { saved: resumed.into_iter().collect() })
+        .with_application_logger(None)
+        .renderer(Box::new(Silent))
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+    if let Some(step) = resumed {
+        training = training.checkpoint(step);
+    }
+    let result = training.launch(Learner::new(model.train(), optim, ModuleLrScheduler::new(schedule)));
+    if let Some(error) = failure.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        return Err(error);
+    }
+    match result.error {
+        Some(error) => Err(TrainError::Checkpoint(error.to_string())),
+        None => Ok(result.model),
+    }
+}
+
+/// Drops what a killed run logged after its last checkpoint, so that the resumed log equals an uninterrupted one.
+fn truncate_log(path: &Path, steps: usize) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io(e)),
+    };
+    let kept: String = text
+        .lines()
+        .filter(|line| serde_json::from_str::<Value>(line).ok().and_then(|v| v["step"].as_u64()).is_some_and(|s| s <= steps as u64))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    nextmem_model::write_atomically(path, kept.as_bytes())?;
+    Ok(())
+}
+
+struct StepStrategy<M> {
+    stage: Arc<Stage<M>>,
+    start: usize,
+    failure: Arc<Mutex<Option<TrainError>>>,
+}
+
+impl<M> SupervisedLearningStrategy<M> for StepStrategy<M>
+where
+    M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
+{
+    fn fit(
+        &self,
+        mut components: TrainingComponents<M>,
+        mut learner: Learner<M>,
+        train: TrainLoader<M>,
+        _valid: ValidLoader<M>,
+        _starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<M>) {
+        self.stage.observer.start(self.stage.name, self.start, self.stage.steps);
+        let outcome = self.steps(&mut components, &mut learner, &train);
+        match outcome {
+            Ok(message) => self.stage.observer.end(&message),
+            Err(error) => {
+                self.stage.observer.end("stopped");
+                *self.failure.lock().unwrap_or_else(|e| e.into_inner()) = Some(error);
+            }
+        }
+        (learner.model(), components.event_processor)
+    }
+}
+
+impl<M> StepStrategy<M>
+where
+    M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
+{
+    fn steps(&self, components: &mut TrainingComponents<M>, learner: &mut Learner<M>, train: &TrainLoader<M>) -> Result<String, TrainError> {
+        let stage = &*self.stage;
+        let path = stage.dir.join("metrics.jsonl");
+        let io = |source| TrainError::Io { path: path.clone(), source };
+        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
+        let mut batches = train.iter();
+        let (mut sum, mut norms, mut message) = (0.0, 0.0, String::from("nothing left to do"));
+        let mut since = Instant::now();
+        for step in self.start + 1..=stage.steps {
+            // 1. Gradients, averaged over the accumulated passes
+            let mut accumulator = GradientsAccumulator::new();
+            let (mut loss, mut level, mut single) = (0.0f32, 0, None);
+            for pass in 0..stage.optim.accumulation {
+                let batch = match batches.next() {
+                    Some(batch) => batch.map_err(|e| TrainError::Data(e.to_string()))?,
+                    None => return Err(TrainError::EmptyDataset),
+                };
+                level = batch.level;
+                let output = learner.train_step(batch);
+                loss += output.item.loss.into_data().iter::<f32>().sum::<f32>() / stage.optim.accumulation as f32;
+                match stage.optim.accumulation {
+                    1 => single = Some(output.grads),
+                    _ => accumulator.accumulate(&learner.model(), output.grads),
+                }
+                let _ = pass;
+            }
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { step, loss });
+            }
+            let grads = single.unwrap_or_else(|| accumulator.grads());
+
+            // 2. Clip, step
+            let (grads, norm) = clip_global_norm(&learner.model(), grads, stage.optim.accumulation, stage.optim.clip_norm);
+            learner.lr_step();
+            learner.optimizer_step(grads);
+            sum += f64::from(loss);
+            norms += norm;
+
+            // 3. Log, validate, checkpoint
+            if step % stage.run.log_every == 0 || step == stage.steps {
+                let n = ((step - 1) % stage.run.log_every + 1) as f64;
+                let line = json!({
+                    "step": step, "level": level, "loss": sum / n, "grad_norm": norms / n,
+                    "learning_rate": learner.lr_current().base(), "seconds": since.elapsed().as_secs_f64(),
+                });
+                writeln!(log, "{line}").map_err(io)?;
+                message = format!("loss {:.4}", sum / n);
+                (sum, norms, since) = (0.0, 0.0, Instant::now());
+            }
+            let last = step == stage.steps;
+            if let Some(validate) = &stage.validate
+                && (last || (stage.run.validate_every > 0 && step % stage.run.validate_every == 0))
+            {
+                let mut scores = validate(&learner.model().valid(), level)?;
+                scores["step"] = step.into();
+                scores["level"] = level.into();
+                writeln!(log, "{scores}").map_err(io)?;
+                since = Instant::now();
+            }
+            let shown = if level > 0 { format!("level {level}, {message}") } else { message.clone() };
+            stage.observer.step(step, &shown);
+            if step % stage.run.checkpoint_every == 0 || last {
+                log.flush().map_err(io)?;
+                if let Some(checkpointer) = &mut components.checkpointer {
+                    checkpointer.checkpoint(learner, step, &components.event_store);
+                }
+            }
+            if components.interrupter.should_stop() {
+                break;
+            }
+        }
+        Ok(message)
+    }
+}
