@@ -39,9 +39,7 @@ pub fn sha256_file(path: impl AsRef<Path>) -> Result<String, DataError> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 16];
     loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|source| DataError::io(path, source))?;
+        let read = file.read(&mut buffer).map_err(|source| DataError::io(path, source))?;
         if read == 0 {
             break;
         }
@@ -60,11 +58,7 @@ pub fn sha256_file(path: impl AsRef<Path>) -> Result<String, DataError> {
 /// A stride of 0 counts as 1. The official task 2 uses strides 8 (SQuAD) and 4 (HotpotQA), task 3
 /// uses 28 (HotpotQA).
 pub fn select<T>(items: Vec<T>, stride: usize, limit: Option<usize>) -> Vec<T> {
-    items
-        .into_iter()
-        .step_by(stride.max(1))
-        .take(limit.unwrap_or(usize::MAX))
-        .collect()
+    items.into_iter().step_by(stride.max(1)).take(limit.unwrap_or(usize::MAX)).collect()
 }
 
 #[cfg(test)]
@@ -77,14 +71,8 @@ mod tests {
         let path = dir.path().join("abc.txt");
         std::fs::write(&path, "abc")?;
         // FIPS 180-2, appendix B.1.
-        assert_eq!(
-            sha256_file(&path)?,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert!(matches!(
-            sha256_file(dir.path().join("none")),
-            Err(DataError::Missing { .. })
-        ));
+        assert_eq!(sha256_file(&path)?, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(matches!(sha256_file(dir.path().join("none")), Err(DataError::Missing { .. })));
         Ok(())
     }
 

@@ -132,10 +132,7 @@ impl Facts {
         let last = draw.index(words::SURNAMES.len(), class());
         let mut cast = Cast {
             she: first < words::FIRST_NAMES.len() / 2,
-            values: vec![
-                value(Slot::First, words::FIRST_NAMES[first].to_owned()),
-                value(Slot::Last, words::SURNAMES[last].to_owned()),
-            ],
+            values: vec![value(Slot::First, words::FIRST_NAMES[first].to_owned()), value(Slot::Last, words::SURNAMES[last].to_owned())],
         };
 
         let mut shape = draw.of(SHAPES).to_vec();
@@ -173,30 +170,15 @@ impl Cast {
         };
         let mut questions = Vec::with_capacity(self.values.len());
         for (slot, asked) in shape.iter().flat_map(|sentence| sentence.questions) {
-            questions.push(Question {
-                question: self.filled(draw.of(asked), &person),
-                answer: self.text(*slot).to_owned(),
-            });
+            questions.push(Question { question: self.filled(draw.of(asked), &person), answer: self.text(*slot).to_owned() });
         }
         let told = draw.of(shape);
-        questions.push(Question {
-            question: self.filled(draw.of(told.who), &person),
-            answer: person.clone(),
-        });
+        questions.push(Question { question: self.filled(draw.of(told.who), &person), answer: person.clone() });
 
         let mut asked = shape.to_vec();
         draw.shuffle(&mut asked);
-        let queries = asked[..1 + draw.below(2)]
-            .iter()
-            .map(|sentence| self.filled(draw.of(sentence.queries), &person))
-            .collect();
-        Fact {
-            text,
-            person,
-            values: self.values,
-            questions,
-            queries,
-        }
+        let queries = asked[..1 + draw.below(2)].iter().map(|sentence| self.filled(draw.of(sentence.queries), &person)).collect();
+        Fact { text, person, values: self.values, questions, queries }
     }
 
     fn wording(&self, shape: &[&Sentence], person: &str, draw: &mut Draw) -> String {

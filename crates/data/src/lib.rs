@@ -73,9 +73,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// Retrieval items were asked for with a number of candidates that cannot be made.
-    #[error(
-        "retrieval needs distinct people - got {got} candidates, expected {min} to {max}; change `candidates`"
-    )]
+    #[error("retrieval needs distinct people - got {got} candidates, expected {min} to {max}; change `candidates`")]
     Candidates {
         /// The number asked for.
         got: usize,
@@ -93,10 +91,7 @@ impl DataError {
     fn io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_path_buf();
         if source.kind() == std::io::ErrorKind::NotFound {
-            return Self::Missing {
-                path,
-                hint: MISSING_HINT,
-            };
+            return Self::Missing { path, hint: MISSING_HINT };
         }
         Self::Io { path, source }
     }

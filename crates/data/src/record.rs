@@ -38,12 +38,7 @@ pub struct RetrievalItem {
 /// # Errors
 /// [`DataError`], naming the file, and the record where one is at fault.
 pub fn load_passages(path: impl AsRef<Path>) -> Result<Vec<String>, DataError> {
-    load_records(path.as_ref(), |value| {
-        value
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| wrong("passage", value, "a string"))
-    })
+    load_records(path.as_ref(), |value| value.as_str().map(str::to_owned).ok_or_else(|| wrong("passage", value, "a string")))
 }
 
 /// Returns the items of a task 2 file, `[{question, answer, references}, ..]`.
@@ -79,95 +74,60 @@ pub fn load_retrieval(path: impl AsRef<Path>) -> Result<Vec<RetrievalItem>, Data
             .iter()
             .map(|hit| {
                 let index = hit.as_u64().and_then(|hit| usize::try_from(hit).ok());
-                index
-                    .filter(|&index| index < references.len())
-                    .ok_or_else(|| {
-                        let count = references.len();
-                        format!("field `hit_list` holds {hit} - expected an index below {count}")
-                    })
+                index.filter(|&index| index < references.len()).ok_or_else(|| {
+                    let count = references.len();
+                    format!("field `hit_list` holds {hit} - expected an index below {count}")
+                })
             })
             .collect::<Result<_, _>>()?;
-        Ok(RetrievalItem {
-            question: string(record, "question")?,
-            references,
-            hit_list,
-        })
+        Ok(RetrievalItem { question: string(record, "question")?, references, hit_list })
     })
 }
 
 /// Reads and parses a JSON file of any shape.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::io(path, source))?;
-    serde_json::from_str(&text).map_err(|source| DataError::Json {
-        path: path.to_path_buf(),
-        source,
-    })
+    serde_json::from_str(&text).map_err(|source| DataError::Json { path: path.to_path_buf(), source })
 }
 
-fn load_records<T>(
-    path: &Path,
-    convert: impl Fn(&Value) -> Result<T, String>,
-) -> Result<Vec<T>, DataError> {
+fn load_records<T>(path: &Path, convert: impl Fn(&Value) -> Result<T, String>) -> Result<Vec<T>, DataError> {
     let values: Vec<Value> = read_json(path)?;
     if values.is_empty() {
-        return Err(DataError::Empty {
-            path: path.to_path_buf(),
-        });
+        return Err(DataError::Empty { path: path.to_path_buf() });
     }
     values
         .iter()
         .enumerate()
-        .map(|(index, value)| {
-            convert(value).map_err(|reason| DataError::Malformed {
-                path: path.to_path_buf(),
-                index,
-                reason,
-            })
-        })
+        .map(|(index, value)| convert(value).map_err(|reason| DataError::Malformed { path: path.to_path_buf(), index, reason }))
         .collect()
 }
 
 /// The record as an object, or the reason why it is none.
 pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, String> {
-    value
-        .as_object()
-        .ok_or_else(|| format!("it is {} - expected an object", kind(value)))
+    value.as_object().ok_or_else(|| format!("it is {} - expected an object", kind(value)))
 }
 
 /// A field that must be there.
 pub(crate) fn field<'a>(record: &'a Map<String, Value>, name: &str) -> Result<&'a Value, String> {
-    record
-        .get(name)
-        .ok_or_else(|| format!("field `{name}` is missing - expected it in every record"))
+    record.get(name).ok_or_else(|| format!("field `{name}` is missing - expected it in every record"))
 }
 
 /// A field that must be a string.
 pub(crate) fn string(record: &Map<String, Value>, name: &str) -> Result<String, String> {
     let value = field(record, name)?;
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| wrong(name, value, "a string"))
+    value.as_str().map(str::to_owned).ok_or_else(|| wrong(name, value, "a string"))
 }
 
 /// A field that must be an array.
 pub(crate) fn array<'a>(record: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], String> {
     let value = field(record, name)?;
-    value
-        .as_array()
-        .map(Vec::as_slice)
-        .ok_or_else(|| wrong(name, value, "an array"))
+    value.as_array().map(Vec::as_slice).ok_or_else(|| wrong(name, value, "an array"))
 }
 
 fn strings(record: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     array(record, name)?
         .iter()
-        .map(|value| {
-            value
-                .as_str()
-                .map(str::to_owned)
-                .ok_or_else(|| wrong(name, value, "only strings in it"))
-        })
+        .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong(name, value, "only strings in it")))
         .collect()
 }
 
@@ -193,10 +153,7 @@ mod tests {
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
     /// Writes `text` to a file and loads it.
-    fn load<T>(
-        text: &str,
-        loader: impl Fn(&Path) -> Result<Vec<T>, DataError>,
-    ) -> Result<Vec<T>, DataError> {
+    fn load<T>(text: &str, loader: impl Fn(&Path) -> Result<Vec<T>, DataError>) -> Result<Vec<T>, DataError> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("records.json");
         std::fs::write(&path, text).expect("a written file");
@@ -204,10 +161,7 @@ mod tests {
     }
 
     /// The error text of a load that must fail.
-    fn failure<T: std::fmt::Debug>(
-        text: &str,
-        loader: impl Fn(&Path) -> Result<Vec<T>, DataError>,
-    ) -> String {
+    fn failure<T: std::fmt::Debug>(text: &str, loader: impl Fn(&Path) -> Result<Vec<T>, DataError>) -> String {
         load(text, loader).expect_err("a failure").to_string()
     }
 
@@ -221,21 +175,14 @@ mod tests {
         )?;
         assert_eq!(qa[0].references, ["r", "s"]);
         assert_eq!(qa[1].answer, "2022");
-        let items = load(
-            r#"[{"question":"q","references":["r","s"],"hit_list":[1]}]"#,
-            |p| load_retrieval(p),
-        )?;
+        let items = load(r#"[{"question":"q","references":["r","s"],"hit_list":[1]}]"#, |p| load_retrieval(p))?;
         assert_eq!(items[0].hit_list, [1]);
         Ok(())
     }
 
     #[test]
     fn records_survive_a_round_trip() -> TestResult {
-        let items = vec![RetrievalItem {
-            question: "q".into(),
-            references: vec!["r".into()],
-            hit_list: vec![0],
-        }];
+        let items = vec![RetrievalItem { question: "q".into(), references: vec!["r".into()], hit_list: vec![0] }];
         let text = serde_json::to_string(&items)?;
         assert_eq!(load(&text, |p| load_retrieval(p))?, items);
         Ok(())
@@ -259,23 +206,14 @@ mod tests {
         for hit in ["1", "-1", "0.5", "\"0\""] {
             let text = format!(r#"[{{"question":"q","references":["r"],"hit_list":[{hit}]}}]"#);
             let error = failure(&text, |p| load_retrieval(p));
-            assert!(
-                error.contains("`hit_list`") && error.contains("below 1"),
-                "{error}"
-            );
+            assert!(error.contains("`hit_list`") && error.contains("below 1"), "{error}");
         }
     }
 
     #[test]
     fn files_that_hold_nothing_are_refused() {
-        assert!(matches!(
-            load("[]", |p| load_qa(p)),
-            Err(DataError::Empty { .. })
-        ));
-        assert!(matches!(
-            load("{}", |p| load_qa(p)),
-            Err(DataError::Json { .. })
-        ));
+        assert!(matches!(load("[]", |p| load_qa(p)), Err(DataError::Empty { .. })));
+        assert!(matches!(load("{}", |p| load_qa(p)), Err(DataError::Json { .. })));
         let error = load_qa("no/such/file.json").expect_err("a failure");
         assert!(error.to_string().contains("does not exist; check the path"));
     }

@@ -32,27 +32,17 @@ pub struct Squad {
 /// is_impossible?}]}]}]}` of the files at rajpurkar.github.io/SQuAD-explorer.
 pub fn load_squad(path: impl AsRef<Path>) -> Result<Squad, DataError> {
     let path = path.as_ref();
-    let malformed = |index, reason| DataError::Malformed {
-        path: path.to_path_buf(),
-        index,
-        reason,
-    };
+    let malformed = |index, reason| DataError::Malformed { path: path.to_path_buf(), index, reason };
     let root: Value = read_json(path)?;
-    let articles = object(&root)
-        .and_then(|root| array(root, "data"))
-        .map_err(|reason| malformed(0, reason))?;
+    let articles = object(&root).and_then(|root| array(root, "data")).map_err(|reason| malformed(0, reason))?;
 
     let mut squad = Squad::default();
     let mut seen = HashSet::new();
     for (index, article) in articles.iter().enumerate() {
-        squad
-            .add_article(article, &mut seen)
-            .map_err(|reason| malformed(index, reason))?;
+        squad.add_article(article, &mut seen).map_err(|reason| malformed(index, reason))?;
     }
     if squad.passages.is_empty() {
-        return Err(DataError::Empty {
-            path: path.to_path_buf(),
-        });
+        return Err(DataError::Empty { path: path.to_path_buf() });
     }
     Ok(squad)
 }
@@ -62,8 +52,7 @@ impl Squad {
         self.articles += 1;
         let paragraphs = object(article).and_then(|article| array(article, "paragraphs"))?;
         for (number, paragraph) in paragraphs.iter().enumerate() {
-            self.add_paragraph(paragraph, seen)
-                .map_err(|reason| format!("paragraph {number}: {reason}"))?;
+            self.add_paragraph(paragraph, seen).map_err(|reason| format!("paragraph {number}: {reason}"))?;
         }
         Ok(())
     }
@@ -93,15 +82,11 @@ fn answerable(value: &Value, context: &str) -> Result<Option<QaItem>, String> {
             Some(true) => return Ok(None),
             Some(false) => {}
             None => {
-                return Err(format!(
-                    "field `is_impossible` holds {mark} - expected a boolean"
-                ));
+                return Err(format!("field `is_impossible` holds {mark} - expected a boolean"));
             }
         }
     }
-    let first = array(question, "answers")?
-        .first()
-        .ok_or("field `answers` is empty - expected one, or `is_impossible`")?;
+    let first = array(question, "answers")?.first().ok_or("field `answers` is empty - expected one, or `is_impossible`")?;
     Ok(Some(QaItem {
         question: string(question, "question")?,
         answer: object(first).and_then(|answer| string(answer, "text"))?,
@@ -147,10 +132,7 @@ mod tests {
         let broken = SMALL.replace(r#"[{"text": "Bob", "answer_start": 0}]"#, "[]");
         let error = load(&broken).expect_err("a failure").to_string();
         assert!(error.starts_with("record 1 of "), "{error}");
-        assert!(
-            error.contains("paragraph 0: question 0: field `answers` is empty"),
-            "{error}"
-        );
+        assert!(error.contains("paragraph 0: question 0: field `answers` is empty"), "{error}");
 
         let error = load(r#"{"version": "1.1"}"#).expect_err("a failure");
         assert!(error.to_string().contains("field `data` is missing"));

@@ -12,9 +12,7 @@ const TRAIN_END: usize = 90;
 const VALID_END: usize = 95;
 
 /// Words with a full stop that does not end a sentence.
-const ABBREVIATIONS: [&str; 11] = [
-    "mr", "mrs", "ms", "dr", "st", "messrs", "etc", "vol", "col", "capt", "rev",
-];
+const ABBREVIATIONS: [&str; 11] = ["mr", "mrs", "ms", "dr", "st", "messrs", "etc", "vol", "col", "capt", "rev"];
 
 /// The sentences of a text file, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +31,7 @@ impl TextCorpus {
         let text = std::fs::read_to_string(path).map_err(|source| DataError::io(path, source))?;
         let corpus = Self::from_text(&text);
         if corpus.sentences.is_empty() {
-            return Err(DataError::Empty {
-                path: path.to_path_buf(),
-            });
+            return Err(DataError::Empty { path: path.to_path_buf() });
         }
         Ok(corpus)
     }
@@ -43,9 +39,7 @@ impl TextCorpus {
     /// Returns the sentences of a text with one paragraph a line.
     pub fn from_text(text: &str) -> Self {
         let sentences = text.lines().flat_map(sentences).map(str::to_owned);
-        Self {
-            sentences: sentences.collect(),
-        }
+        Self { sentences: sentences.collect() }
     }
 
     /// Returns passages of whole, consecutive sentences with `min_words` to `max_words` words.
@@ -126,10 +120,7 @@ pub fn sentences(paragraph: &str) -> Vec<&str> {
 
 /// Whether a full stop after `before` belongs to an abbreviation or an initial.
 fn abbreviates(before: &str) -> bool {
-    let word = before
-        .rsplit(|c: char| !c.is_alphanumeric())
-        .next()
-        .unwrap_or_default();
+    let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     let initial = word.len() == 1 && word.chars().all(char::is_uppercase) && word != "I";
     initial || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
 }
@@ -144,26 +135,14 @@ mod tests {
         let text = r#""Is he married?" said Mr. Bennet. "Oh! Single, my dear!" J. Smith, so am I. Yes... no. 3 came"#;
         assert_eq!(
             sentences(text),
-            [
-                r#""Is he married?" said Mr. Bennet."#,
-                r#""Oh!"#,
-                r#"Single, my dear!""#,
-                "J. Smith, so am I.",
-                "Yes... no.",
-                "3 came"
-            ]
+            [r#""Is he married?" said Mr. Bennet."#, r#""Oh!"#, r#"Single, my dear!""#, "J. Smith, so am I.", "Yes... no.", "3 came"]
         );
         assert!(sentences("  ").is_empty());
-        assert_eq!(
-            sentences("(She left.) He cried \u{e9}t\u{e9}."),
-            ["(She left.)", "He cried \u{e9}t\u{e9}."]
-        );
+        assert_eq!(sentences("(She left.) He cried \u{e9}t\u{e9}."), ["(She left.)", "He cried \u{e9}t\u{e9}."]);
     }
 
     fn corpus() -> TextCorpus {
-        let lines: Vec<String> = (0..400)
-            .map(|i| format!("Line {i} is here. {}End of {i}.", "Word ".repeat(i % 9)))
-            .collect();
+        let lines: Vec<String> = (0..400).map(|i| format!("Line {i} is here. {}End of {i}.", "Word ".repeat(i % 9))).collect();
         TextCorpus::from_text(&lines.join("\n"))
     }
 
@@ -172,20 +151,11 @@ mod tests {
         let corpus = corpus();
         let splits = [Split::Train, Split::Valid, Split::Test];
         let texts = splits.map(|split| corpus.passages(split, 6, 11));
-        assert!(
-            texts[0].len() > 10 * texts[1].len() && !texts[1].is_empty() && !texts[2].is_empty()
-        );
+        assert!(texts[0].len() > 10 * texts[1].len() && !texts[1].is_empty() && !texts[2].is_empty());
         let mut seen = HashSet::new();
         for passage in texts.iter().flatten() {
-            assert!(
-                (6..=11).contains(&passage.split_whitespace().count()),
-                "{passage}"
-            );
-            assert!(
-                sentences(passage)
-                    .into_iter()
-                    .all(|s| seen.insert(s.to_owned()))
-            );
+            assert!((6..=11).contains(&passage.split_whitespace().count()), "{passage}");
+            assert!(sentences(passage).into_iter().all(|s| seen.insert(s.to_owned())));
         }
         assert_eq!(texts[2], corpus.passages(Split::Test, 6, 11));
     }
@@ -193,10 +163,7 @@ mod tests {
     #[test]
     fn long_sentences_are_left_out() {
         let corpus = TextCorpus::from_text("One two. Three four five six seven. Eight nine.");
-        let all: Vec<_> = [Split::Train, Split::Valid, Split::Test]
-            .into_iter()
-            .flat_map(|split| corpus.passages(split, 1, 4))
-            .collect();
+        let all: Vec<_> = [Split::Train, Split::Valid, Split::Test].into_iter().flat_map(|split| corpus.passages(split, 1, 4)).collect();
         assert_eq!(all, ["One two.", "Eight nine."]);
     }
 
@@ -204,15 +171,9 @@ mod tests {
     fn open_reports_what_is_wrong() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("a.txt");
-        assert!(matches!(
-            TextCorpus::open(&path),
-            Err(DataError::Missing { .. })
-        ));
+        assert!(matches!(TextCorpus::open(&path), Err(DataError::Missing { .. })));
         std::fs::write(&path, "\n\n").expect("a written file");
-        assert!(matches!(
-            TextCorpus::open(&path),
-            Err(DataError::Empty { .. })
-        ));
+        assert!(matches!(TextCorpus::open(&path), Err(DataError::Empty { .. })));
         std::fs::write(&path, [0xff, 0xfe]).expect("a written file");
         assert!(matches!(TextCorpus::open(&path), Err(DataError::Io { .. })));
     }

@@ -27,9 +27,7 @@ fn key(value: &Value) -> (Slot, String) {
 /// `phrase` in `text` between word boundaries.
 fn holds(text: &str, phrase: &str) -> bool {
     let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    text.match_indices(phrase).any(|(at, _)| {
-        !inside(text[..at].chars().next_back()) && !inside(text[at + phrase.len()..].chars().next())
-    })
+    text.match_indices(phrase).any(|(at, _)| !inside(text[..at].chars().next_back()) && !inside(text[at + phrase.len()..].chars().next()))
 }
 
 #[test]
@@ -42,13 +40,10 @@ fn no_pair_of_values_is_in_two_splits() {
             keys.sort();
             for (index, one) in keys.iter().enumerate() {
                 for other in &keys[index + 1..] {
-                    let owner =
-                        *split_of
-                            .entry((one.clone(), other.clone()))
-                            .or_insert_with(|| {
-                                counts[split as usize] += 1;
-                                split
-                            });
+                    let owner = *split_of.entry((one.clone(), other.clone())).or_insert_with(|| {
+                        counts[split as usize] += 1;
+                        split
+                    });
                     assert_eq!(owner, split, "{one:?} with {other:?}");
                 }
             }
@@ -62,18 +57,11 @@ fn all_single_values_are_in_train() {
     let mut seen: BTreeMap<Slot, BTreeSet<String>> = BTreeMap::new();
     for fact in many(Split::Train, 20_000) {
         for value in fact.values {
-            let text = if value.slot == Slot::Amount {
-                key(&value).1
-            } else {
-                value.text
-            };
+            let text = if value.slot == Slot::Amount { key(&value).1 } else { value.text };
             seen.entry(value.slot).or_default().insert(text);
         }
     }
-    let sizes: Vec<_> = seen
-        .iter()
-        .map(|(slot, texts)| (*slot, texts.len()))
-        .collect();
+    let sizes: Vec<_> = seen.iter().map(|(slot, texts)| (*slot, texts.len())).collect();
     assert_eq!(
         sizes,
         [
@@ -95,20 +83,14 @@ fn passages_depend_on_seed_split_and_index_only() {
     for split in SPLITS {
         let facts = Facts::new(SEED, split);
         let forward: Vec<_> = (0..300).map(|index| facts.get(index)).collect();
-        let backward: Vec<_> = (0..300)
-            .rev()
-            .map(|index| Facts::new(SEED, split).get(index))
-            .collect();
+        let backward: Vec<_> = (0..300).rev().map(|index| Facts::new(SEED, split).get(index)).collect();
         assert!(forward.iter().eq(backward.iter().rev()));
         let distinct: HashSet<_> = forward.iter().map(|fact| &fact.text).collect();
         assert_eq!(distinct.len(), forward.len());
     }
     let train = Facts::new(SEED, Split::Train);
     assert_ne!(train.get(0).text, Facts::new(SEED, Split::Test).get(0).text);
-    assert_ne!(
-        train.get(0).text,
-        Facts::new(SEED + 1, Split::Train).get(0).text
-    );
+    assert_ne!(train.get(0).text, Facts::new(SEED + 1, Split::Train).get(0).text);
     let _ = train.get(u64::MAX);
 }
 
@@ -130,27 +112,16 @@ fn passages_are_short_and_say_what_they_claim() {
         assert!((2..=4).contains(&sentences), "{text}");
         assert!(text.is_ascii() && text.ends_with('.'), "{text}");
         assert!((4..=7).contains(&fact.values.len()), "{text}");
-        assert!(
-            fact.values.iter().all(|value| holds(text, &value.text)),
-            "{text}"
-        );
+        assert!(fact.values.iter().all(|value| holds(text, &value.text)), "{text}");
         assert_eq!(text.matches(&fact.person).count(), 1, "{text}");
         let slots: HashSet<_> = fact.values.iter().map(|value| value.slot).collect();
         assert_eq!(slots.len(), fact.values.len());
     }
     words.sort_unstable();
-    assert!(
-        words[0] >= 12 && words[words.len() - 1] <= 30,
-        "{:?}",
-        (words[0], words.last())
-    );
+    assert!(words[0] >= 12 && words[words.len() - 1] <= 30, "{:?}", (words[0], words.last()));
     let mean = words.iter().sum::<usize>() as f64 / words.len() as f64;
     assert!((18.0..=22.0).contains(&mean), "{mean}");
-    println!(
-        "words: {} to {}, mean {mean:.2}",
-        words[0],
-        words[words.len() - 1]
-    );
+    println!("words: {} to {}, mean {mean:.2}", words[0], words[words.len() - 1]);
 }
 
 #[test]
@@ -165,24 +136,13 @@ fn questions_cover_the_values_and_queries_identify_the_passage() {
             let text = &question.question;
             assert!(holds(&fact.text, &question.answer), "{question:?}");
             assert!(text.ends_with('?') && !text.contains(['{', '}']), "{text}");
-            assert!(
-                !holds(text, &question.answer),
-                "gives itself away: {question:?}"
-            );
-            assert!(
-                text.contains(&fact.person) || question.answer == fact.person,
-                "{text}"
-            );
+            assert!(!holds(text, &question.answer), "gives itself away: {question:?}");
+            assert!(text.contains(&fact.person) || question.answer == fact.person, "{text}");
         }
         assert!((1..=2).contains(&fact.queries.len()));
         for query in &fact.queries {
-            assert!(
-                query.contains(&fact.person) && !query.contains('{'),
-                "{query}"
-            );
-            let shared = fact.values[2..]
-                .iter()
-                .filter(|value| holds(query, &value.text));
+            assert!(query.contains(&fact.person) && !query.contains('{'), "{query}");
+            let shared = fact.values[2..].iter().filter(|value| holds(query, &value.text));
             assert!(shared.count() >= 1, "{query}");
         }
     }
@@ -216,25 +176,15 @@ fn retrieval_items_have_golds_and_near_misses() {
             assert_eq!(distinct.len(), candidates);
             assert!(item.hit_list.is_sorted() && !item.hit_list.is_empty());
             assert!(item.hit_list.len() < candidates);
-            assert!(
-                item.hit_list
-                    .iter()
-                    .any(|&hit| item.references[hit] == texts[index])
-            );
+            assert!(item.hit_list.iter().any(|&hit| item.references[hit] == texts[index]));
             positions.insert(item.hit_list[0]);
             several += usize::from(item.hit_list.len() > 1);
 
             let gold = Facts::new(SEED, split).get(index as u64);
-            let near = item
-                .references
-                .iter()
-                .enumerate()
-                .filter(|(position, text)| {
-                    let shares = gold.values[2..]
-                        .iter()
-                        .any(|value| holds(text, &value.text));
-                    !item.hit_list.contains(position) && shares
-                });
+            let near = item.references.iter().enumerate().filter(|(position, text)| {
+                let shares = gold.values[2..].iter().any(|value| holds(text, &value.text));
+                !item.hit_list.contains(position) && shares
+            });
             assert!(near.count() >= 2, "{item:?}");
             if item.hit_list.len() == 1 {
                 assert!(item.question.contains(&gold.person), "{item:?}");
@@ -242,18 +192,10 @@ fn retrieval_items_have_golds_and_near_misses() {
         }
         assert_eq!(several, 50);
         assert!(positions.len() + 4 >= candidates, "{positions:?}");
-        assert_eq!(
-            items[..9],
-            retrieval_items(SEED, split, 9, candidates).expect("a valid number")
-        );
+        assert_eq!(items[..9], retrieval_items(SEED, split, 9, candidates).expect("a valid number"));
     }
     assert!(retrieval_items(SEED, Split::Test, 1, 4).is_err());
-    assert_eq!(
-        retrieval_items(SEED, Split::Test, 1, 500).expect("a valid number")[0]
-            .references
-            .len(),
-        500
-    );
+    assert_eq!(retrieval_items(SEED, Split::Test, 1, 500).expect("a valid number")[0].references.len(), 500);
 }
 
 const PINNED: [&str; 3] = [

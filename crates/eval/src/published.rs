@@ -16,23 +16,54 @@ pub struct Published {
     pub values: &'static [(&'static str, f64)],
 }
 
-const fn row(task: Task, metric: &'static str, method: &'static str, label: &'static str, values: &'static [(&'static str, f64)]) -> Published {
+const fn row(
+    task: Task,
+    metric: &'static str,
+    method: &'static str,
+    label: &'static str,
+    values: &'static [(&'static str, f64)],
+) -> Published {
     Published { task, metric, method, label, values }
 }
 
 /// Every row that has a counterpart here.
 pub const PUBLISHED: &[Published] = &[
-    row(Task::Reconstruction, "f1", "dense", "NextMem-Dense",
-        &[("HotpotQA", 0.9820), ("RACE", 0.8552), ("SQuAD", 0.8920), ("LoCoMo", 0.9611), ("LongMemEval", 0.9436)]),
-    row(Task::Reconstruction, "f1", "sparse", "NextMem-Sparse (NF4)",
-        &[("HotpotQA", 0.9805), ("RACE", 0.8554), ("SQuAD", 0.8860), ("LoCoMo", 0.9615), ("LongMemEval", 0.9362)]),
-    row(Task::ContextualQa, "judge accuracy", "text", "text (oracle)",
-        &[("HotpotQA", 0.9350), ("SQuAD", 0.9335), ("LoCoMo", 0.6986), ("LongMemEval", 0.6971)]),
+    row(
+        Task::Reconstruction,
+        "f1",
+        "dense",
+        "NextMem-Dense",
+        &[("HotpotQA", 0.9820), ("RACE", 0.8552), ("SQuAD", 0.8920), ("LoCoMo", 0.9611), ("LongMemEval", 0.9436)],
+    ),
+    row(
+        Task::Reconstruction,
+        "f1",
+        "sparse",
+        "NextMem-Sparse (NF4)",
+        &[("HotpotQA", 0.9805), ("RACE", 0.8554), ("SQuAD", 0.8860), ("LoCoMo", 0.9615), ("LongMemEval", 0.9362)],
+    ),
+    row(
+        Task::ContextualQa,
+        "judge accuracy",
+        "text",
+        "text (oracle)",
+        &[("HotpotQA", 0.9350), ("SQuAD", 0.9335), ("LoCoMo", 0.6986), ("LongMemEval", 0.6971)],
+    ),
     row(Task::ContextualQa, "judge accuracy", "dense-comp", "NextMem Comp", &[("HotpotQA", 0.5179)]),
-    row(Task::ContextualQa, "judge accuracy", "dense-decomp", "Dense DeComp",
-        &[("HotpotQA", 0.8072), ("SQuAD", 0.7572), ("LoCoMo", 0.5407), ("LongMemEval", 0.5400)]),
-    row(Task::ContextualQa, "judge accuracy", "sparse-decomp", "Sparse DeComp",
-        &[("HotpotQA", 0.8184), ("SQuAD", 0.7630), ("LoCoMo", 0.5263), ("LongMemEval", 0.5486)]),
+    row(
+        Task::ContextualQa,
+        "judge accuracy",
+        "dense-decomp",
+        "Dense DeComp",
+        &[("HotpotQA", 0.8072), ("SQuAD", 0.7572), ("LoCoMo", 0.5407), ("LongMemEval", 0.5400)],
+    ),
+    row(
+        Task::ContextualQa,
+        "judge accuracy",
+        "sparse-decomp",
+        "Sparse DeComp",
+        &[("HotpotQA", 0.8184), ("SQuAD", 0.7630), ("LoCoMo", 0.5263), ("LongMemEval", 0.5486)],
+    ),
     row(Task::Retrieval, "hit@5", "dense", "Dense", &[("HotpotQA", 0.7245), ("LoCoMo", 0.4377), ("LongMemEval", 0.8220)]),
     row(Task::Retrieval, "hit@5", "sparse", "Sparse", &[("HotpotQA", 0.7208), ("LoCoMo", 0.4342), ("LongMemEval", 0.8140)]),
     row(Task::Retrieval, "mrr@5", "dense", "Dense", &[("HotpotQA", 0.5194), ("LoCoMo", 0.2418), ("LongMemEval", 0.5445)]),

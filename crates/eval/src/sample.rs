@@ -69,7 +69,9 @@ pub fn read_samples<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, EvalErro
     whole
         .lines()
         .enumerate()
-        .map(|(i, line)| serde_json::from_str(line).map_err(|e| EvalError::Sample { path: path.to_owned(), line: i + 1, reason: e.to_string() }))
+        .map(|(i, line)| {
+            serde_json::from_str(line).map_err(|e| EvalError::Sample { path: path.to_owned(), line: i + 1, reason: e.to_string() })
+        })
         .collect()
 }
 

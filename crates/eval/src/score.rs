@@ -59,7 +59,11 @@ pub fn score_file(path: &Path, metrics: &[String]) -> Result<Vec<Score>, EvalErr
     let parts: Vec<&str> = name.split('.').collect();
     let named = |task: &&Task| parts.first() == Some(&task.name());
     let (Some(task), [_, dataset, method, "jsonl"]) = (Task::ALL.iter().find(named), parts.as_slice()) else {
-        return Err(EvalError::Sample { path: path.to_owned(), line: 0, reason: "expected a name like reconstruction.facts.dense.jsonl".into() });
+        return Err(EvalError::Sample {
+            path: path.to_owned(),
+            line: 0,
+            reason: "expected a name like reconstruction.facts.dense.jsonl".into(),
+        });
     };
     let mut scores = Vec::new();
     let mut put = |metric: &str, version: &str, values: &[f64]| {

@@ -25,7 +25,8 @@ pub fn method_label(method: &str) -> &str {
 ///
 /// `backbone` names the model behind our rows, so that nobody takes them for the paper's.
 pub fn markdown(scores: &[Score], run: &str, backbone: &str) -> String {
-    let mut out = format!("# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise).\n");
+    let mut out =
+        format!("# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise).\n");
     for task in Task::ALL {
         let mut datasets: Vec<&str> = scores.iter().filter(|s| s.task == task.name()).map(|s| s.dataset.as_str()).collect();
         datasets.dedup();
@@ -40,7 +41,11 @@ pub fn markdown(scores: &[Score], run: &str, backbone: &str) -> String {
 
 fn unique<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = Vec::new();
-    items.for_each(|item| if !seen.contains(&item) { seen.push(item) });
+    items.for_each(|item| {
+        if !seen.contains(&item) {
+            seen.push(item)
+        }
+    });
     seen
 }
 
@@ -53,7 +58,12 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
         Task::ContextualQa => "Task 2, contextual generation (F1 and EM against the gold answer; no judge)",
         Task::Retrieval => "Task 3, dense passage retrieval",
     };
-    let _ = write!(out, "\n## {title}: {dataset} (n = {n})\n\n| row | backbone | {} |\n|---|---|{}\n", metrics.join(" | "), "---|".repeat(metrics.len()));
+    let _ = write!(
+        out,
+        "\n## {title}: {dataset} (n = {n})\n\n| row | backbone | {} |\n|---|---|{}\n",
+        metrics.join(" | "),
+        "---|".repeat(metrics.len())
+    );
     for method in methods {
         let cells: Vec<String> = metrics
             .iter()
@@ -66,7 +76,10 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
     }
     let published: Vec<_> = PUBLISHED.iter().filter(|p| p.task == task).collect();
     if !published.is_empty() {
-        let _ = write!(out, "\nPublished (Qwen3-8B, other data; not comparable number by number):\n\n| row | metric | values |\n|---|---|---|\n");
+        let _ = write!(
+            out,
+            "\nPublished (Qwen3-8B, other data; not comparable number by number):\n\n| row | metric | values |\n|---|---|---|\n"
+        );
         for p in published {
             let values: Vec<String> = p.values.iter().map(|(set, v)| format!("{set} {v:.4}")).collect();
             let _ = writeln!(out, "| {} (paper) | {} | {} |", p.label, p.metric, values.join(", "));
@@ -100,8 +113,15 @@ mod tests {
 
     fn score(task: Task, method: &str, metric: &str, value: f64) -> Score {
         Score {
-            task: task.name().into(), dataset: "facts".into(), method: method.into(), metric: metric.into(),
-            version: "1".into(), value, low: value - 0.1, high: value + 0.1, n: 7,
+            task: task.name().into(),
+            dataset: "facts".into(),
+            method: method.into(),
+            metric: metric.into(),
+            version: "1".into(),
+            value,
+            low: value - 0.1,
+            high: value + 0.1,
+            n: 7,
         }
     }
 

@@ -134,7 +134,14 @@ impl Autoencoder {
     }
 
     /// Continues input embeddings with the decoder.
-    pub fn generate(&self, prompt: Tensor<3>, pads: &[usize], max_new_tokens: usize, end_ids: &[u32], decoding: &Decoding) -> Vec<Vec<u32>> {
+    pub fn generate(
+        &self,
+        prompt: Tensor<3>,
+        pads: &[usize],
+        max_new_tokens: usize,
+        end_ids: &[u32],
+        decoding: &Decoding,
+    ) -> Vec<Vec<u32>> {
         generate(&self.decoder, |t| self.embed(t), prompt, pads, max_new_tokens, end_ids, decoding)
     }
 }

@@ -41,8 +41,8 @@ impl DecoderConfig {
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
-        let value: Value = serde_json::from_str(&text)
-            .map_err(|e| ModelError::Config { path: path.clone(), reason: format!("not valid JSON: {e}") })?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|e| ModelError::Config { path: path.clone(), reason: format!("not valid JSON: {e}") })?;
         Self::from_json(&value).map_err(|reason| ModelError::Config { path, reason })
     }
 
@@ -73,7 +73,11 @@ impl DecoderConfig {
         }
         let theta = rope.and_then(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta")).and_then(Value::as_f64);
         let size = |key: &str| {
-            value.get(key).and_then(Value::as_u64).map(|v| v as usize).filter(|v| *v > 0)
+            value
+                .get(key)
+                .and_then(Value::as_u64)
+                .map(|v| v as usize)
+                .filter(|v| *v > 0)
                 .ok_or_else(|| format!("key `{key}`: got {}, expected a positive integer", value.get(key).unwrap_or(&Value::Null)))
         };
         let (hidden_size, num_attention_heads) = (size("hidden_size")?, size("num_attention_heads")?);
@@ -84,7 +88,11 @@ impl DecoderConfig {
             num_hidden_layers: size("num_hidden_layers")?,
             num_attention_heads,
             num_key_value_heads: size("num_key_value_heads")?,
-            head_dim: if value.get("head_dim").is_some_and(|v| !v.is_null()) { size("head_dim")? } else { hidden_size / num_attention_heads },
+            head_dim: if value.get("head_dim").is_some_and(|v| !v.is_null()) {
+                size("head_dim")?
+            } else {
+                hidden_size / num_attention_heads
+            },
             rms_norm_eps: value.get("rms_norm_eps").and_then(Value::as_f64).ok_or("key `rms_norm_eps`: expected a number")?,
             rope_theta: theta.ok_or("key `rope_theta`: expected a number, here or in `rope_parameters`")?,
             tie_word_embeddings: value.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
@@ -153,9 +161,17 @@ pub(crate) mod tests {
     /// Two layers, grouped heads, and a head width that is not hidden / heads.
     pub(crate) fn tiny(tied: bool) -> DecoderConfig {
         DecoderConfig {
-            vocab_size: 61, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
-            num_key_value_heads: 2, head_dim: 12, rms_norm_eps: 1e-6, rope_theta: 10_000.0,
-            tie_word_embeddings: tied, max_position_embeddings: 256,
+            vocab_size: 61,
+            hidden_size: 32,
+            intermediate_size: 48,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 12,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: tied,
+            max_position_embeddings: 256,
         }
     }
 
@@ -178,8 +194,16 @@ pub(crate) mod tests {
     #[test]
     fn parameters_of_the_published_8b() {
         let config = DecoderConfig {
-            vocab_size: 151_936, hidden_size: 4096, intermediate_size: 12_288, num_hidden_layers: 36, num_attention_heads: 32,
-            num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: false,
+            vocab_size: 151_936,
+            hidden_size: 4096,
+            intermediate_size: 12_288,
+            num_hidden_layers: 36,
+            num_attention_heads: 32,
+            num_key_value_heads: 8,
+            head_dim: 128,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            tie_word_embeddings: false,
             max_position_embeddings: 40_960,
         };
         // total_size of model.safetensors.index.json is 16,381,470,720 bytes of bf16

@@ -223,7 +223,7 @@ impl Decoder {
         let padded = pads.iter().any(|p| *p > 0);
         let rows: &[usize] = if padded { pads } else { &[0] };
         let positions: Vec<Vec<usize>> = rows.iter().map(|pad| (past..past + seq).map(|i| i.saturating_sub(*pad)).collect()).collect();
-        let rope = Rope::new(&positions, self.config.head_dim, self.config.rope_theta, &device);
+        let rope = Rope::new(&positions, self.config.head_dim, self.config.rope_theta, embeds.dtype(), &device);
         // A single query after unpadded keys sees all of them.
         let bias = (padded || seq > 1).then(|| {
             let keys = past + seq;

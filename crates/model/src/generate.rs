@@ -110,7 +110,15 @@ fn sample(logits: &[f32], temperature: f64, top_k: usize, top_p: f64, rng: &mut 
     let total: f64 = weights.iter().sum();
     let mut kept = 0.0;
     // The token that crosses top_p stays in.
-    let count = weights.iter().take_while(|w| { let before = kept; kept += **w / total; before < top_p }).count().max(1);
+    let count = weights
+        .iter()
+        .take_while(|w| {
+            let before = kept;
+            kept += **w / total;
+            before < top_p
+        })
+        .count()
+        .max(1);
     weights.truncate(count);
     let mut draw = rng.random::<f64>() * weights.iter().sum::<f64>();
     for (index, weight) in weights.iter().enumerate() {

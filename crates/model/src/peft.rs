@@ -30,7 +30,16 @@ impl PeftConfig {
             return Err(bad(format!("got `peft_type` {kind:?}, expected \"LORA\"")));
         }
         // Each of these changes the computation; an adapter that needs one must not be loaded as if it did not.
-        for key in ["use_dora", "use_qalora", "fan_in_fan_out", "lora_bias", "rank_pattern", "alpha_pattern", "layer_replication", "modules_to_save"] {
+        for key in [
+            "use_dora",
+            "use_qalora",
+            "fan_in_fan_out",
+            "lora_bias",
+            "rank_pattern",
+            "alpha_pattern",
+            "layer_replication",
+            "modules_to_save",
+        ] {
             let set = match value.get(key) {
                 None | Some(Value::Null | Value::Bool(false)) => false,
                 Some(Value::Object(map)) => !map.is_empty(),
@@ -41,7 +50,8 @@ impl PeftConfig {
                 return Err(bad(format!("`{key}` is set, which this reader does not support; merge the adapter in Python first")));
             }
         }
-        let r = value.get("r").and_then(Value::as_u64).filter(|r| *r > 0).ok_or_else(|| bad("key `r`: expected a positive integer".into()))?;
+        let r =
+            value.get("r").and_then(Value::as_u64).filter(|r| *r > 0).ok_or_else(|| bad("key `r`: expected a positive integer".into()))?;
         let alpha = value.get("lora_alpha").and_then(Value::as_f64).ok_or_else(|| bad("key `lora_alpha`: expected a number".into()))?;
         let rslora = value.get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
         let scaling = if rslora { alpha / (r as f64).sqrt() } else { alpha / r as f64 };

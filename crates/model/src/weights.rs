@@ -173,10 +173,10 @@ pub fn load_decoder(dir: &Path, device: &Device) -> Result<Decoder, ModelError> 
 ///
 /// # Errors
 /// As [`load_decoder`].
-pub fn check_decoder(dir: &Path) -> Result<DecoderConfig, ModelError> {
+pub fn check_decoder(dir: &Path, device: &Device) -> Result<DecoderConfig, ModelError> {
     let config = DecoderConfig::open(dir)?;
     let files = TensorFiles::open_checkpoint(dir)?;
-    Checkpoint { files: &files, dir, device: &Device::flex() }.check(&config)?;
+    Checkpoint { files: &files, dir, device }.check(&config)?;
     Ok(config)
 }
 
@@ -196,7 +196,12 @@ impl Checkpoint<'_> {
         for (key, shape) in &expected {
             let (got, file) = (self.files.shape(key).unwrap_or_default(), self.files.file(key).unwrap_or(self.dir));
             if got != shape {
-                return Err(ModelError::WeightShape { key: key.clone(), file: file.to_owned(), got: got.to_vec(), expected: shape.clone() });
+                return Err(ModelError::WeightShape {
+                    key: key.clone(),
+                    file: file.to_owned(),
+                    got: got.to_vec(),
+                    expected: shape.clone(),
+                });
             }
         }
         // Some exporters write the tied head too; it is a copy of the embedding.

@@ -20,6 +20,11 @@ pub fn check(config: &DeviceConfig) -> Result<()> {
     float_dtype(config).map(|_| ())
 }
 
+/// The CPU, for checks that need no accelerator.
+pub fn host() -> Device {
+    Device::flex()
+}
+
 fn float_dtype(config: &DeviceConfig) -> Result<FloatDType> {
     Ok(match config.dtype.as_str() {
         "f32" => FloatDType::F32,

@@ -1,13 +1,14 @@
-//! The experiment file as typed: one TOML, every struct refusing unknown keys, one level of `base`.
+//! What an experiment file may say: one root struct, every table refusing unknown keys.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
 use nextmem_model::Decoding;
 use nextmem_training::{LoopConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+
+mod load;
+
+pub use load::{Loaded, Origin, flatten};
 
 /// Everything one run needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -297,150 +298,5 @@ mod defaults {
     }
     pub(super) fn eval_batch() -> usize {
         16
-    }
-}
-
-/// Where a key's value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The experiment file.
-    Set,
-    /// Its `base`.
-    Base,
-    /// The documented default.
-    Default,
-}
-
-/// A parsed experiment with the origin of every key.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The values.
-    pub experiment: Experiment,
-    /// The file as typed.
-    pub text: String,
-    /// Dotted key to origin, of the keys that were typed somewhere.
-    pub origins: BTreeMap<String, Origin>,
-}
-
-impl Experiment {
-    /// Reads an experiment and, if it names one, its base.
-    pub fn load(path: &Path) -> Result<Loaded> {
-        let text = read(path)?;
-        let mut table: Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        let mut origins = BTreeMap::new();
-        let base = table.remove("base");
-        if let Some(base) = base {
-            let Value::String(name) = base else { bail!("{}: key `base`: expected the file name of another experiment", path.display()) };
-            let base_path = path.parent().unwrap_or(Path::new(".")).join(&name);
-            let mut merged: Table = toml::from_str(&read(&base_path)?).with_context(|| base_path.display().to_string())?;
-            if merged.contains_key("base") {
-                bail!("{}: `base` names {name}, which has a `base` itself; only one level is allowed", path.display());
-            }
-            note(&mut origins, "", &merged, Origin::Base);
-            note(&mut origins, "", &table, Origin::Set);
-            merge(&mut merged, table);
-            let experiment = Value::Table(merged).try_into().map_err(|e: toml::de::Error| locate(path, &text, e.message()))?;
-            return Ok(Loaded { experiment, text, origins });
-        }
-        note(&mut origins, "", &table, Origin::Set);
-        // From the text, not the table, so that an error shows its line.
-        let experiment = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        Ok(Loaded { experiment, text, origins })
-    }
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}; give the path of an experiment, like experiments/quickstart.toml", path.display()))
-}
-
-/// An error of merged values, with the line of the key it names where the file has it.
-fn locate(path: &Path, text: &str, message: &str) -> anyhow::Error {
-    let key = message.split('`').nth(1).unwrap_or_default();
-    let line = text.lines().position(|l| !key.is_empty() && l.trim_start().starts_with(key));
-    match line {
-        Some(line) => anyhow!("{}: line {}: {message}", path.display(), line + 1),
-        None => anyhow!("{}: {message}", path.display()),
-    }
-}
-
-fn merge(base: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(table)) => merge(inner, table),
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
-    }
-}
-
-fn note(origins: &mut BTreeMap<String, Origin>, prefix: &str, table: &Table, origin: Origin) {
-    for (key, value) in table {
-        let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Table(inner) => note(origins, &dotted, inner, origin),
-            _ => {
-                origins.insert(dotted, origin);
-            }
-        }
-    }
-}
-
-/// Every key of a resolved experiment with its value, dotted and in order.
-pub fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>> {
-    fn walk(out: &mut Vec<(String, String)>, prefix: &str, table: &Table) {
-        for (key, value) in table {
-            let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            match value {
-                Value::Table(inner) => walk(out, &dotted, inner),
-                value => out.push((dotted, value.to_string())),
-            }
-        }
-    }
-    let mut out = Vec::new();
-    walk(&mut out, "", &Table::try_from(experiment)?);
-    Ok(out)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const BASE: &str = "name = 'a'\n[backbone]\nmodel = 'm'\n[data.facts]\ntrain = 5\n[method.nextmem]\nnum_latents = 4\n";
-
-    fn load(text: &str) -> Result<Loaded> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("base.toml"), BASE).unwrap();
-        std::fs::write(dir.path().join("x.toml"), text).unwrap();
-        Experiment::load(&dir.path().join("x.toml"))
-    }
-
-    #[test]
-    fn base_values_are_kept_unless_set() {
-        let loaded = load("base = 'base.toml'\nname = 'b'\n[method.nextmem]\ndecode_with_sod = false\n").unwrap();
-        assert_eq!(loaded.experiment.name, "b");
-        assert_eq!(loaded.experiment.method.nextmem.num_latents, 4);
-        assert!(!loaded.experiment.method.nextmem.decode_with_sod);
-        assert_eq!(loaded.origins["method.nextmem.num_latents"], Origin::Base);
-        assert_eq!(loaded.origins["name"], Origin::Set);
-        assert_eq!(loaded.experiment.seed, 1128);
-    }
-
-    #[test]
-    fn unknown_keys_name_their_line() {
-        let error = format!("{:#}", load(&format!("{BASE}nmu_latents = 3\n")).unwrap_err());
-        assert!(error.contains("nmu_latents") && error.contains("line 8"), "{error}");
-        let error = format!("{:#}", load("base = 'base.toml'\nname = 'b'\nsede = 3\n").unwrap_err());
-        assert!(error.contains("sede") && error.contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn chains_of_bases_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.toml"), "base = 'b.toml'\n").unwrap();
-        std::fs::write(dir.path().join("b.toml"), "base = 'c.toml'\n").unwrap();
-        let error = format!("{:#}", Experiment::load(&dir.path().join("a.toml")).unwrap_err());
-        assert!(error.contains("one level"), "{error}");
     }
 }

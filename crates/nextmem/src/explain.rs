@@ -29,7 +29,10 @@ pub fn explain(plan: &Plan) -> Result<String> {
     facts.add_row(["backbone".to_string(), format!("{}, {} parameters", plan.backbone_label(), group(total))]);
     let (dense, nf4) = plan.memory_bytes();
     let latents = e.method.nextmem.num_latents;
-    facts.add_row(["bytes per memory".to_string(), format!("{latents} latents: bf16 {}, NF4 {} ({:.2}x smaller)", group(dense), group(nf4), dense as f64 / nf4 as f64)]);
+    facts.add_row([
+        "bytes per memory".to_string(),
+        format!("{latents} latents: bf16 {}, NF4 {} ({:.2}x smaller)", group(dense), group(nf4), dense as f64 / nf4 as f64),
+    ]);
     facts.add_row(["data".to_string(), format!("{} {}", plan.source.name(), plan.data_identity)]);
     for (task, config) in tasks(e) {
         facts.add_row([format!("task {}", task.name()), format!("at most {} items; {}", config.limit, config.metrics.join(", "))]);

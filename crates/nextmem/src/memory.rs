@@ -41,7 +41,10 @@ fn open(model: &Model) -> Result<NextMem> {
     }
     for dir in [Some(&model.model), model.stage1.as_ref(), model.stage2.as_ref()].into_iter().flatten() {
         if !dir.is_dir() {
-            bail!(BadInput(format!("{}: no such directory; expected a run like results/quickstart or a Hugging Face directory", dir.display())));
+            bail!(BadInput(format!(
+                "{}: no such directory; expected a run like results/quickstart or a Hugging Face directory",
+                dir.display()
+            )));
         }
     }
     let config = DeviceConfig { backend: model.device.clone(), ..DeviceConfig::default() };
@@ -170,7 +173,10 @@ fn load(path: &Path) -> Result<Vec<Memory>> {
             bail!(bad(&format!("`latents` got shape {got:?}, expected {:?}", [n, latents, hidden])));
         }
         let values = files.read_f32("latents")?;
-        return Ok(values.chunks(latents * hidden).map(|v| Memory::Latents(Latents { values: v.to_vec(), num_latents: latents, hidden_size: hidden })).collect());
+        return Ok(values
+            .chunks(latents * hidden)
+            .map(|v| Memory::Latents(Latents { values: v.to_vec(), num_latents: latents, hidden_size: hidden }))
+            .collect());
     }
     let bytes = |key: &str| -> Result<Vec<Vec<u8>>> {
         let [rows, width] = files.shape(key).unwrap_or_default()[..] else { bail!(bad(&format!("no `{key}`"))) };

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, SpecialDelta, TensorFiles, load_adapter, load_decoder, peft_factors,
+    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, SpecialDelta, TensorFiles, encode_embeds, load_adapter, load_decoder,
+    peft_factors,
 };
 use nextmem_quant::{Nf4Latents, Scales};
 use nextmem_training::{Batch, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row};
@@ -20,6 +21,9 @@ use crate::stages::read_special;
 
 /// Tolerance of tensors that the reference rounds to bf16: one unit in the last place.
 const BF16_TOLERANCE: f64 = 1.0 / 128.0;
+
+/// Roundings that two correct implementations may differ by in one forward pass.
+const ROUNDINGS: f64 = 20.0;
 
 /// The reference values and what recomputes them.
 struct Oracle {
@@ -48,11 +52,20 @@ pub fn parity(dir: &Path, backend: &str, tolerance: f64) -> Result<()> {
     oracle.quantised(&mut report)?;
     let left: Vec<&String> = keys.iter().filter(|k| !k.ends_with("input_ids")).collect();
     if report.seen != left.len() {
-        bail!("{} of the {} tensors in expected.safetensors were compared; it was made by another version of the script", report.seen, left.len());
+        bail!(
+            "{} of the {} tensors in expected.safetensors were compared; it was made by another version of the script",
+            report.seen,
+            left.len()
+        );
     }
     match report.failed {
         0 => {
-            println!("all {} tensors agree with transformers {} and peft {}", report.seen, text(&meta, "transformers"), text(&meta, "peft"));
+            println!(
+                "all {} tensors agree with transformers {} and peft {}",
+                report.seen,
+                text(&meta, "transformers"),
+                text(&meta, "peft")
+            );
             Ok(())
         }
         n => bail!("{n} of {} tensors are above their tolerance ({tolerance:e})", report.seen),
@@ -61,7 +74,8 @@ pub fn parity(dir: &Path, backend: &str, tolerance: f64) -> Result<()> {
 
 fn read_meta(dir: &Path) -> Result<Value> {
     let path = dir.join("meta.json");
-    let read = std::fs::read(&path).map_err(|e| BadInput(format!("{}: {e}; expected a directory made by scripts/golden/make_oracle.py", path.display())))?;
+    let read = std::fs::read(&path)
+        .map_err(|e| BadInput(format!("{}: {e}; expected a directory made by scripts/golden/make_oracle.py", path.display())))?;
     serde_json::from_slice(&read).map_err(|e| BadInput(format!("{}: {e}", path.display())).into())
 }
 
@@ -95,6 +109,15 @@ impl Report<'_> {
         let expected = self.files.read_f32(key)?;
         let error = if got.len() == expected.len() { relative(got, &expected) } else { f64::INFINITY };
         self.line(key, error, tolerance);
+        Ok(())
+    }
+
+    /// A line beside the reference's own: the recurrence on its own, as good as its conditioning allows.
+    fn free_running(&mut self, key: &str, got: &[f32], amplification: f64) -> Result<()> {
+        let error = relative(got, &self.files.read_f32(key)?);
+        let tolerance = self.tolerance.max(ROUNDINGS * amplification);
+        self.line(&format!("{key} (free-running; one rounding moves it by {amplification:.1e})"), error, tolerance);
+        self.seen -= 1;
         Ok(())
     }
 
@@ -165,35 +188,76 @@ impl Oracle {
         let merged = model.decoder.hidden(model.decoder.embed(ids), &[], None, None);
         report.tensor("stage1.logits", model.decoder.logits(merged))?;
 
-        let latents = model.encode(std::slice::from_ref(&self.x), self.latents);
-        report.tensor("encode.latents", latents.clone())?;
-        report.tensor("index.vector", latents.clone().mean_dim(1))?;
-        let prompt = Tensor::cat(vec![latents.clone(), model.embed_ids(&[model.sod])], 1);
+        // Each latent from the reference's previous ones; then all on our own, where the recurrence amplifies rounding.
+        let reference = self.reference_latents()?;
+        let given = self.latents - 1;
+        let stage2 = self.stage2().valid();
+        let batch = Batch { level: self.latents, rows: vec![substitution_row(&self.x, self.latents, self.block, model.sod, self.eot)] };
+        report.tensor("encode.latents", stage2.latents_after(&batch, reference.clone().narrow(1, 0, given)))?;
+        let free = model.encode(std::slice::from_ref(&self.x), self.latents);
+        report.free_running("encode.latents", &values(free.clone()), self.amplification(&free))?;
+        report.tensor("index.vector", reference.clone().mean_dim(1))?;
+        let prompt = Tensor::cat(vec![reference.clone(), model.embed_ids(&[model.sod])], 1);
         let last = model.decoder.hidden(prompt, &[], None, None).narrow(1, self.latents, 1);
         report.tensor("decode.first_logits", model.decoder.logits(last))?;
         let count = self.files.shape("decode.greedy_ids").and_then(|s| s.last().copied()).unwrap_or(0);
-        let greedy = model.decode(latents.clone(), true, count, &[], &Decoding::Greedy).remove(0);
+        let greedy = model.decode(free, true, count, &[], &Decoding::Greedy).remove(0);
         report.exact("decode.greedy_ids", &greedy.iter().map(|id| i64::from(*id)).collect::<Vec<_>>())?;
         let teacher = [&[model.sod], self.x.as_slice(), &[self.eot]].concat();
-        let input = Tensor::cat(vec![latents, model.embed_ids(&teacher)], 1);
+        let input = Tensor::cat(vec![reference, model.embed_ids(&teacher)], 1);
         report.tensor("decode.teacher_logits", model.decoder.logits(model.decoder.hidden(input, &[], None, None)))
+    }
+
+    /// # Shapes
+    /// - returns `[1, latents, hidden]`
+    fn reference_latents(&self) -> Result<Tensor<3>> {
+        let shape = [1, self.latents, self.autoencoder.hidden_size()];
+        let values = self.files.read_f32("encode.latents")?;
+        if values.len() != shape.iter().product::<usize>() {
+            bail!(BadInput(format!("encode.latents: got {} values, expected shape {shape:?}", values.len())));
+        }
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.base.device()))
+    }
+
+    /// How far the latents move when the input moves by one rounding of f32: no two implementations agree better.
+    fn amplification(&self, latents: &Tensor<3>) -> f64 {
+        let model = &self.autoencoder;
+        let (decoder, adapter) = model.encoder();
+        let embeds = model.embed_ids(&[self.x.as_slice(), &[model.sod]].concat());
+        let noise = embeds.random_like(Distribution::Uniform(-1.0, 1.0)) * f64::from(f32::EPSILON);
+        let moved = encode_embeds(decoder, adapter, embeds.clone() + embeds * noise, &[], self.latents);
+        relative(&values(moved), &values(latents.clone()))
+    }
+
+    fn stage2(&self) -> SubstitutionModel {
+        let model = &self.autoencoder;
+        let trainable = Trainable { full: None, adapter: Some(self.stage2.clone()), special: None };
+        SubstitutionModel { trainable, decoder: model.decoder.clone(), special: model.special.clone(), sod: model.sod, detach: true }
     }
 
     /// Losses of both stages, and gradients of stage 2 in its one-forward form.
     fn losses(&self, report: &mut Report<'_>) -> Result<()> {
         let model = &self.autoencoder;
         let special = model.special.as_ref().map(|s| burn::module::Param::from_tensor(s.delta.clone()));
-        let stage1 = TokenModel { trainable: Trainable { full: Some(model.decoder.clone()), adapter: None, special }, frozen: None, sod: model.sod };
+        let stage1 =
+            TokenModel { trainable: Trainable { full: Some(model.decoder.clone()), adapter: None, special }, frozen: None, sod: model.sod };
         let row = reconstruction_row(&self.x, model.sod, self.eot, false);
         report.tensor("stage1.loss", stage1.valid().loss(&Batch { level: 0, rows: vec![row] }))?;
 
-        let trainable = Trainable { full: None, adapter: Some(self.stage2.clone()), special: None };
-        let stage2 = SubstitutionModel { trainable, decoder: model.decoder.clone(), special: model.special.clone(), sod: model.sod, detach: true }.train();
+        let reference = self.reference_latents()?;
+        let stage2 = self.stage2().train();
         let levels = self.files.shape("stage2.loss").and_then(|s| s.first().copied()).unwrap_or(0);
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         for level in 1..=levels {
             let row = substitution_row(&self.x, level, self.block, model.sod, self.eot);
-            let loss = stage2.loss(&Batch { level, rows: vec![row] });
+            let batch = Batch { level, rows: vec![row] };
+            // The fed-back latents carry no gradient; taking the reference's keeps their rounding out of ours.
+            let fed_back = match level {
+                1 => Tensor::zeros([1, 0, model.hidden_size()], &self.base.device()),
+                _ => reference.clone().narrow(1, 0, level - 1),
+            };
+            let fed_back = Tensor::from_inner(fed_back);
+            let loss = stage2.loss_of(&batch, stage2.latents_after(&batch, fed_back));
             let grads = GradientsParams::from_grads(loss.backward(), &stage2);
             losses.extend(values(loss.inner()));
             norms.push(global_norm(&stage2, &grads) as f32);

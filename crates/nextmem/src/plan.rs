@@ -108,11 +108,8 @@ impl Plan {
 
 /// The tasks that are on.
 pub fn tasks(e: &Experiment) -> Vec<(Task, &TaskConfig)> {
-    let all = [
-        (Task::Reconstruction, &e.eval.reconstruction),
-        (Task::ContextualQa, &e.eval.contextual_qa),
-        (Task::Retrieval, &e.eval.retrieval),
-    ];
+    let all =
+        [(Task::Reconstruction, &e.eval.reconstruction), (Task::ContextualQa, &e.eval.contextual_qa), (Task::Retrieval, &e.eval.retrieval)];
     all.into_iter().filter_map(|(task, config)| config.as_ref().map(|c| (task, c))).collect()
 }
 
@@ -138,7 +135,12 @@ fn check_numbers(e: &Experiment) -> Result<()> {
     let optim = |stage: &str, steps: usize, o: &OptimConfig| {
         let positive = o.learning_rate > 0.0 && o.learning_rate <= 1.0;
         if !positive || o.batch_size == 0 || o.accumulation == 0 || steps == 0 {
-            bail!("train.{stage}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1", o.learning_rate, o.batch_size, o.accumulation);
+            bail!(
+                "train.{stage}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1",
+                o.learning_rate,
+                o.batch_size,
+                o.accumulation
+            );
         }
         Ok(())
     };
@@ -161,7 +163,9 @@ fn check_numbers(e: &Experiment) -> Result<()> {
         }
         optim("substitution", s.steps(), &s.optim)?;
     }
-    for lora in [e.train.reconstruction.as_ref().map(|s| &s.lora), e.train.substitution.as_ref().map(|s| &s.lora)].into_iter().flatten().flatten() {
+    for lora in
+        [e.train.reconstruction.as_ref().map(|s| &s.lora), e.train.substitution.as_ref().map(|s| &s.lora)].into_iter().flatten().flatten()
+    {
         if lora.rank == 0 {
             bail!("lora.rank: got 0, expected at least 1; remove the table to train all parameters");
         }
@@ -185,10 +189,14 @@ fn backbone(e: &Experiment) -> Result<(DecoderConfig, Value)> {
             if !dir.is_dir() {
                 bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint", dir.display());
             }
-            let config = check_decoder(dir).context("backbone.model")?;
+            let config = check_decoder(dir, &device::host()).context("backbone.model")?;
             let tokenizer = Tokenizer::open(dir).context("backbone.model")?;
             if tokenizer.vocab_size() > config.vocab_size {
-                bail!("backbone.model: the tokenizer has {} entries, config.json's vocab_size is {}", tokenizer.vocab_size(), config.vocab_size);
+                bail!(
+                    "backbone.model: the tokenizer has {} entries, config.json's vocab_size is {}",
+                    tokenizer.vocab_size(),
+                    config.vocab_size
+                );
             }
             let hash = |name: &str| sha256_file(dir.join(name)).ok();
             // A sharded checkpoint is identified by its index; hashing 16 GB would be heavy work for a plan.

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use nextmem_eval::{PUBLISHED_ABLATION, Score, Task, markdown, predict_qa, predict_reconstruction, predict_retrieval, sample_file, score_file};
+use nextmem_eval::{
+    PUBLISHED_ABLATION, Score, Task, markdown, predict_qa, predict_reconstruction, predict_retrieval, sample_file, score_file,
+};
 use nextmem_model::{AnswerMode, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
 use nextmem_quant::Scales;
 
@@ -128,7 +130,9 @@ pub fn score(root: &Path) -> Result<String> {
     if scores.is_empty() {
         bail!("{}: no samples yet; run the experiment first", root.display());
     }
-    let backbone = read_json(&dir.join("manifest.json")).and_then(|m| m["backbone"].as_str().map(String::from)).unwrap_or_else(|| "unknown backbone".into());
+    let backbone = read_json(&dir.join("manifest.json"))
+        .and_then(|m| m["backbone"].as_str().map(String::from))
+        .unwrap_or_else(|| "unknown backbone".into());
     let table = markdown(&scores, &e.name, &backbone);
     dir.write("scores.json", format!("{}\n", serde_json::to_string_pretty(&scores)?).as_bytes())?;
     dir.write("table.md", table.as_bytes())?;

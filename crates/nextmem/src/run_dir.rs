@@ -27,10 +27,9 @@ impl RunDir {
         let known = root.join("resolved.toml");
         match std::fs::read_to_string(&known) {
             Ok(before) if before == resolved => {}
-            Ok(_) if !force => bail!(
-                "{} holds another run (its resolved.toml differs); change `name`, or delete that run with --force",
-                root.display()
-            ),
+            Ok(_) if !force => {
+                bail!("{} holds another run (its resolved.toml differs); change `name`, or delete that run with --force", root.display())
+            }
             Ok(_) => std::fs::remove_dir_all(&root).with_context(|| root.display().to_string())?,
             Err(_) if root.is_dir() && std::fs::read_dir(&root)?.next().is_some() => {
                 bail!("{} exists and is no run of nextmem; change `name` or `results`", root.display())
@@ -81,7 +80,8 @@ impl RunDir {
     pub fn finished(&self, stage: StageName, fingerprint: &str) -> Option<PathBuf> {
         let here = self.root.join(stage.dir());
         let siblings = self.root.parent().and_then(|p| std::fs::read_dir(p).ok());
-        let mut others: Vec<PathBuf> = siblings.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join(stage.dir()))).collect();
+        let mut others: Vec<PathBuf> =
+            siblings.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join(stage.dir()))).collect();
         others.sort();
         std::iter::once(here).chain(others).find(|dir| {
             let done = read_json(&dir.join("done.json"));

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use burn::data::dataset::transform::{Mapper, MapperDataset};
 use burn::data::dataset::{Dataset, InMemDataset};
-use nextmem_data::{DataError, Fact, FactSet, Facts, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad, sha256_file};
+use nextmem_data::{
+    DataError, Fact, FactSet, Facts, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad,
+    sha256_file,
+};
 use nextmem_eval::Task;
 use nextmem_training::Example;
 use serde_json::{Value, json};

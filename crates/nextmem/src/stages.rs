@@ -14,8 +14,8 @@ use nextmem_model::{
     save_decoder, save_special_embeddings,
 };
 use nextmem_training::{
-    LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel, Trainable,
-    Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
+    LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel,
+    Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
 };
 use serde_json::{Value, json};
 
@@ -133,7 +133,9 @@ pub fn read_special(dir: &Path, hidden: usize, device: &Device) -> Result<Option
     let (values, rows, width) = if ours.exists() {
         let files = TensorFiles::open_file(&ours)?;
         let shape = files.shape(nextmem_model::SPECIAL_KEY).unwrap_or_default().to_vec();
-        let [rows, width] = shape[..] else { bail!("{}: `{}` got shape {shape:?}, expected two dimensions", ours.display(), nextmem_model::SPECIAL_KEY) };
+        let [rows, width] = shape[..] else {
+            bail!("{}: `{}` got shape {shape:?}, expected two dimensions", ours.display(), nextmem_model::SPECIAL_KEY)
+        };
         (files.read_f32(nextmem_model::SPECIAL_KEY)?, rows, width)
     } else if official.exists() {
         nextmem_model::read_special_embeddings(&official)?
@@ -157,7 +159,14 @@ impl Trainer<'_> {
         &self.plan.experiment
     }
 
-    fn stage<M>(&self, name: &'static str, steps: usize, optim: &nextmem_training::OptimConfig, rows: Arc<dyn RowSource>, validate: Option<Validate<M>>) -> Stage<M> {
+    fn stage<M>(
+        &self,
+        name: &'static str,
+        steps: usize,
+        optim: &nextmem_training::OptimConfig,
+        rows: Arc<dyn RowSource>,
+        validate: Option<Validate<M>>,
+    ) -> Stage<M> {
         Stage {
             name,
             dir: self.dir.clone(),
@@ -206,7 +215,8 @@ impl Trainer<'_> {
             seed: stream_seed,
         };
         let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.device);
-        let model = TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
+        let model =
+            TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
         let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
         if let Some(decoder) = &trained.trainable.full {
             save_decoder(decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
@@ -228,7 +238,8 @@ impl Trainer<'_> {
                 TokenModel { trainable, frozen: Some(base), sod }
             }
         };
-        let rows = ReconstructionRows { texts: self.texts(StageName::Reconstruction)?, tokenizer: tokenizer.clone(), config: config.clone() };
+        let rows =
+            ReconstructionRows { texts: self.texts(StageName::Reconstruction)?, tokenizer: tokenizer.clone(), config: config.clone() };
         let validation = self.validation(&tokenizer)?;
         let validate: Validate<TokenModel> = Arc::new(move |model, _| validate_reconstruction(model, &validation));
         let trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
@@ -241,9 +252,11 @@ impl Trainer<'_> {
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
         let trainable = match &config.lora {
             None => Trainable { full: Some(load_like(&decoder, parts, self.device)?), adapter: None, special: None },
-            Some(lora) => {
-                Trainable { full: None, adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.device)), special: None }
-            }
+            Some(lora) => Trainable {
+                full: None,
+                adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.device)),
+                special: None,
+            },
         };
         let model = SubstitutionModel { trainable, decoder, special, sod: tokenizer.sod(), detach: config.detach };
         let rows = SubstitutionRows {
@@ -286,7 +299,11 @@ fn load_like(decoder: &Decoder, parts: &Parts, device: &Device) -> Result<Decode
 }
 
 /// Passages, questions and the prompts around them, so that the tokenizer has seen all that the model will read.
-fn tokenizer_corpus(facts: &Arc<dyn burn::data::dataset::Dataset<nextmem_training::Example>>, text: &Option<Source>, count: usize) -> Result<Vec<String>> {
+fn tokenizer_corpus(
+    facts: &Arc<dyn burn::data::dataset::Dataset<nextmem_training::Example>>,
+    text: &Option<Source>,
+    count: usize,
+) -> Result<Vec<String>> {
     let mut corpus = Vec::new();
     for index in 0..count.min(facts.len()) {
         let example = facts.get(index)?;

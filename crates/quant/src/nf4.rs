@@ -9,8 +9,22 @@ use crate::e4m3::{e4m3_from_f32, e4m3_to_f32};
 /// The NF4 table of bitsandbytes, rounded to bf16 as the method does (paper.md section 1).
 #[allow(clippy::excessive_precision)] // exact bf16 values
 pub const NF4: [f32; 16] = [
-    -1.0, -0.6953125, -0.5234375, -0.39453125, -0.28515625, -0.1845703125, -0.0908203125, 0.0, 0.07958984375, 0.1611328125,
-    0.24609375, 0.337890625, 0.44140625, 0.5625, 0.72265625, 1.0,
+    -1.0,
+    -0.6953125,
+    -0.5234375,
+    -0.39453125,
+    -0.28515625,
+    -0.1845703125,
+    -0.0908203125,
+    0.0,
+    0.07958984375,
+    0.1611328125,
+    0.24609375,
+    0.337890625,
+    0.44140625,
+    0.5625,
+    0.72265625,
+    1.0,
 ];
 
 /// Added to a scale before dividing, so that an all-zero dimension gives zeros.

@@ -108,9 +108,7 @@ fn equals_the_oracles() {
         let bytes = std::fs::read(shared.join("oracle").join(case).join("expected.safetensors")).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensor = |key: &str| file.tensor(key).unwrap();
-        let bf16s = |key: &str| -> Vec<f32> {
-            tensor(key).data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-        };
+        let bf16s = |key: &str| -> Vec<f32> { tensor(key).data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect() };
         let scales: Vec<f32> = tensor("nf4.scales_f32").data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         let codes: Vec<u64> = tensor("nf4.codes").data().iter().map(|c| u64::from(*c)).collect();
         let shape = [tensor("nf4.codes").shape()[0], tensor("nf4.codes").shape()[1]];

@@ -1,8 +1,9 @@
 //! Rows of tokens with the positions that are learnt, as the two stages define them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use nextmem_model::{Message, Tokenizer};
+use nextmem_model::{Message, Tokenizer, TokenizerError};
 
 use crate::config::{PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 use crate::error::TrainError;
@@ -15,8 +16,8 @@ pub struct Row {
     pub source: Vec<u32>,
     /// Tokens of the decoder, after the latents.
     pub tokens: Vec<u32>,
-    /// The first token that is predicted.
-    pub loss_from: usize,
+    /// Which of them are learnt; a token is predicted from the one before it.
+    pub learnt: Vec<Range<usize>>,
 }
 
 /// Rows that go through the model together, at one level.
@@ -39,14 +40,15 @@ pub trait RowSource: Send + Sync {
 /// Stage 1: `x [SoD] x [EoT]`, the copy and `[EoT]` are learnt (paper.md section 1).
 pub fn reconstruction_row(x: &[u32], sod: u32, eot: u32, loss_on_source: bool) -> Row {
     let tokens: Vec<u32> = x.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    Row { source: Vec::new(), tokens, loss_from: if loss_on_source { 1 } else { x.len() + 1 } }
+    let from = if loss_on_source { 1 } else { x.len() + 1 };
+    Row { source: Vec::new(), learnt: vec![from..tokens.len()], tokens }
 }
 
 /// Stage 2 at level k: after the latents `x_{> block k}; SoD; x; EoT`.
 pub fn substitution_row(x: &[u32], level: usize, block: usize, sod: u32, eot: u32) -> Row {
     let rest = &x[(level * block).min(x.len())..];
     let tokens: Vec<u32> = rest.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    Row { source: x.to_vec(), tokens, loss_from: rest.len() + 1 }
+    Row { source: x.to_vec(), learnt: vec![rest.len() + 1..tokens.len()], tokens }
 }
 
 /// Stage 1 rows over a stream of passages.
@@ -117,12 +119,47 @@ pub struct PretrainRows {
 /// The request that teaches copying in the chat format.
 pub const REPEAT_REQUEST: &str = "Please repeat the following text.\n";
 
+/// Questions asked about one passage in a pretraining row, as turns of one chat.
+const TURNS: usize = 3;
+
 impl PretrainRows {
-    fn chat(&self, prompt: Vec<u32>, answer: &str) -> Result<Row, TrainError> {
-        let mut tokens = prompt;
-        tokens.extend(self.tokenizer.encode(answer).map_err(nextmem_model::ModelError::from)?);
-        tokens.push(self.tokenizer.im_end());
-        Ok(Row { source: Vec::new(), tokens, loss_from: 1 })
+    /// Appends an answer and its end to a chat; both are learnt.
+    fn answer(&self, row: &mut Row, answer: &str) -> Result<(), TokenizerError> {
+        let from = row.tokens.len();
+        row.tokens.extend(self.tokenizer.encode(answer)?);
+        row.tokens.push(self.tokenizer.im_end());
+        row.learnt.push(from..row.tokens.len());
+        Ok(())
+    }
+
+    fn prose(&self, text: &str) -> Result<Row, TokenizerError> {
+        let mut tokens = self.tokenizer.encode(text)?;
+        tokens.push(self.tokenizer.end_of_text());
+        Ok(Row { source: Vec::new(), learnt: vec![1..tokens.len()], tokens })
+    }
+
+    fn repeat(&self, text: &str) -> Result<Row, TokenizerError> {
+        let request = Message::new("user", format!("{REPEAT_REQUEST}{text}"));
+        let mut row = Row { source: Vec::new(), tokens: self.tokenizer.chat_ids(&[request], true, false)?, learnt: Vec::new() };
+        self.answer(&mut row, text)?;
+        Ok(row)
+    }
+
+    /// A passage with its first question in the textual-memory prompt, further ones as further turns.
+    fn questions(&self, example: &Example, first: usize) -> Result<Row, TokenizerError> {
+        let mut row = Row { source: Vec::new(), tokens: Vec::new(), learnt: Vec::new() };
+        let count = example.questions.len();
+        for turn in 0..TURNS.min(count) {
+            let (question, answer) = &example.questions[(first + turn) % count];
+            if turn == 0 {
+                row.tokens = self.tokenizer.answer_text_prompt(&example.text, question)?;
+            } else {
+                row.tokens.extend(self.tokenizer.encode("\n")?);
+                row.tokens.extend(self.tokenizer.chat_ids(&[Message::new("user", question.as_str())], true, false)?);
+            }
+            self.answer(&mut row, answer)?;
+        }
+        Ok(row)
     }
 }
 
@@ -131,32 +168,26 @@ impl RowSource for PretrainRows {
         0
     }
 
+    /// All rows of a step are of one kind, so that short ones are not padded to the length of chats.
     fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
         let c = &self.config;
-        let draw = mix(self.seed, place);
+        let step = place / c.optim.batch_size as u64;
         let total = c.facts + c.questions + c.repeats + c.text;
-        let at = (draw >> 11) as f64 / (1u64 << 53) as f64 * total;
-        let tokenizer = &self.tokenizer;
-        let wrap = |e: nextmem_model::TokenizerError| TrainError::Model(e.into());
-        let plain = |text: &str| -> Result<Row, TrainError> {
-            let mut tokens = tokenizer.encode(text).map_err(wrap)?;
-            tokens.push(tokenizer.end_of_text());
-            Ok(Row { source: Vec::new(), tokens, loss_from: 1 })
+        let at = (mix(self.seed, step) >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let row = match &self.text {
+            Some(text) if at >= c.facts + c.questions + c.repeats => self.prose(&text.get(place)?),
+            _ => {
+                let example = self.facts.get(place)?;
+                if at < c.facts {
+                    self.prose(&example.text)
+                } else if at < c.facts + c.questions {
+                    self.questions(&example, mix(self.seed, place) as usize % example.questions.len().max(1))
+                } else {
+                    self.repeat(&example.text)
+                }
+            }
         };
-        if let Some(text) = self.text.as_ref().filter(|_| at >= c.facts + c.questions + c.repeats) {
-            return plain(&text.get(place)?);
-        }
-        let example = self.facts.get(place)?;
-        if at < c.facts {
-            return plain(&example.text);
-        }
-        if at < c.facts + c.questions && !example.questions.is_empty() {
-            let (question, answer) = &example.questions[(draw % example.questions.len() as u64) as usize];
-            return self.chat(tokenizer.answer_text_prompt(&example.text, question).map_err(wrap)?, answer);
-        }
-        let request = Message::new("user", format!("{REPEAT_REQUEST}{}", example.text));
-        let prompt = tokenizer.chat_ids(&[request], true, false).map_err(wrap)?;
-        self.chat(prompt, &example.text)
+        row.map_err(|e| TrainError::Model(e.into()))
     }
 }
 
@@ -167,12 +198,12 @@ mod tests {
     #[test]
     fn rows_of_both_stages() {
         let row = reconstruction_row(&[5, 6, 7], 90, 1, false);
-        assert_eq!((row.tokens.as_slice(), row.loss_from), ([5, 6, 7, 90, 5, 6, 7, 1].as_slice(), 4));
-        assert_eq!(reconstruction_row(&[5], 90, 1, true).loss_from, 1);
+        assert_eq!((row.tokens.as_slice(), row.learnt), ([5, 6, 7, 90, 5, 6, 7, 1].as_slice(), vec![4..8]));
+        assert_eq!(reconstruction_row(&[5], 90, 1, true).learnt, [1..4]);
         let row = substitution_row(&[5, 6, 7], 1, 2, 90, 1);
-        assert_eq!((row.tokens.as_slice(), row.loss_from), ([7, 90, 5, 6, 7, 1].as_slice(), 2));
+        assert_eq!((row.tokens.as_slice(), row.learnt), ([7, 90, 5, 6, 7, 1].as_slice(), vec![2..6]));
         // past the end of the text only [SoD] stands between latents and copy
         let row = substitution_row(&[5, 6, 7], 4, 2, 90, 1);
-        assert_eq!((row.tokens.as_slice(), row.loss_from), ([90, 5, 6, 7, 1].as_slice(), 1));
+        assert_eq!((row.tokens.as_slice(), row.learnt), ([90, 5, 6, 7, 1].as_slice(), vec![1..5]));
     }
 }

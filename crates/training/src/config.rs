@@ -151,11 +151,14 @@ pub struct LoopConfig {
     pub validate_every: usize,
     /// Passages that each validation reconstructs.
     pub validation_passages: usize,
+    /// Parts of a batch that are computed at the same time on the CPU; changes rounding, so it does not follow the machine.
+    #[serde(default = "defaults::one")]
+    pub shards: usize,
 }
 
 impl Default for LoopConfig {
     fn default() -> Self {
-        Self { log_every: 10, checkpoint_every: 100, validate_every: 0, validation_passages: 32 }
+        Self { log_every: 10, checkpoint_every: 100, validate_every: 0, validation_passages: 32, shards: 1 }
     }
 }
 
@@ -203,10 +206,23 @@ mod tests {
 
     fn config(schedule: LevelSchedule) -> SubstitutionConfig {
         SubstitutionConfig {
-            levels: 3, block_tokens: 4, schedule, steps_per_level: 2, steps_last_level: 3, detach: true, lora: None,
+            levels: 3,
+            block_tokens: 4,
+            schedule,
+            steps_per_level: 2,
+            steps_last_level: 3,
+            detach: true,
+            lora: None,
             optim: OptimConfig {
-                learning_rate: 1e-3, warmup_steps: 0, min_lr_ratio: 0.1, weight_decay: 0.0, beta_1: 0.9, beta_2: 0.98,
-                clip_norm: 1.0, batch_size: 2, accumulation: 1,
+                learning_rate: 1e-3,
+                warmup_steps: 0,
+                min_lr_ratio: 0.1,
+                weight_decay: 0.0,
+                beta_1: 0.9,
+                beta_2: 0.98,
+                clip_norm: 1.0,
+                batch_size: 2,
+                accumulation: 1,
             },
         }
     }

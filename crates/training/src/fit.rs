@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use burn::optim::AdamWConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::{AdamWConfig, GradientsAccumulator};
 use burn::train::{
     InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
     TrainStep, TrainingComponents, TrainingStrategy, ValidLoader,
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use crate::batch::{Batch, RowSource};
 use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, latest};
-use crate::clip::clip_global_norm;
 use crate::config::{LoopConfig, OptimConfig};
 use crate::error::TrainError;
+use crate::gradients::{clip, gradients};
 use crate::loader::StepLoader;
 use crate::objective::StepLoss;
 use crate::renderer::Silent;
@@ -158,7 +158,12 @@ impl<M> StepStrategy<M>
 where
     M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
 {
-    fn steps(&self, components: &mut TrainingComponents<M>, learner: &mut Learner<M>, train: &TrainLoader<M>) -> Result<String, TrainError> {
+    fn steps(
+        &self,
+        components: &mut TrainingComponents<M>,
+        learner: &mut Learner<M>,
+        train: &TrainLoader<M>,
+    ) -> Result<String, TrainError> {
         let stage = &*self.stage;
         let path = stage.dir.join("metrics.jsonl");
         let io = |source| TrainError::Io { path: path.clone(), source };
@@ -168,29 +173,21 @@ where
         let mut since = Instant::now();
         for step in self.start + 1..=stage.steps {
             // 1. Gradients, averaged over the accumulated passes
-            let mut accumulator = GradientsAccumulator::new();
-            let (mut loss, mut level, mut single) = (0.0f32, 0, None);
-            for pass in 0..stage.optim.accumulation {
-                let batch = match batches.next() {
-                    Some(batch) => batch.map_err(|e| TrainError::Data(e.to_string()))?,
-                    None => return Err(TrainError::EmptyDataset),
-                };
-                level = batch.level;
-                let output = learner.train_step(batch);
-                loss += output.item.loss.into_data().iter::<f32>().sum::<f32>() / stage.optim.accumulation as f32;
-                match stage.optim.accumulation {
-                    1 => single = Some(output.grads),
-                    _ => accumulator.accumulate(&learner.model(), output.grads),
-                }
-                let _ = pass;
+            let mut passes = Vec::with_capacity(stage.optim.accumulation);
+            for _ in 0..stage.optim.accumulation {
+                let batch = batches.next().ok_or(TrainError::EmptyDataset)?;
+                passes.push(batch.map_err(|e| TrainError::Data(e.to_string()))?);
             }
+            let level = passes[0].level;
+            let model = learner.model();
+            let (grads, loss) = gradients(&model, passes, stage.run.shards);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { step, loss });
             }
-            let grads = single.unwrap_or_else(|| accumulator.grads());
 
             // 2. Clip, step
-            let (grads, norm) = clip_global_norm(&learner.model(), grads, stage.optim.accumulation, stage.optim.clip_norm);
+            let (grads, norm) = clip(&model, grads, stage.optim.clip_norm);
+            drop(model);
             learner.lr_step();
             learner.optimizer_step(grads);
             sum += f64::from(loss);

@@ -3,10 +3,10 @@
 
 mod batch;
 mod checkpoint;
-mod clip;
 mod config;
 mod error;
 mod fit;
+mod gradients;
 mod loader;
 mod objective;
 mod renderer;
@@ -15,12 +15,13 @@ mod stream;
 mod validate;
 
 pub use batch::{
-    Batch, Example, PretrainRows, REPEAT_REQUEST, ReconstructionRows, Row, RowSource, SubstitutionRows, reconstruction_row, substitution_row,
+    Batch, Example, PretrainRows, REPEAT_REQUEST, ReconstructionRows, Row, RowSource, SubstitutionRows, reconstruction_row,
+    substitution_row,
 };
-pub use clip::global_norm;
 pub use config::{LevelSchedule, LoopConfig, LoraConfig, OptimConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 pub use error::TrainError;
 pub use fit::{Observer, Stage, Validate, fit};
+pub use gradients::global_norm;
 pub use objective::{Objective, StepLoss, SubstitutionModel, TokenModel, Trainable};
 pub use stream::{Stream, mix};
 pub use validate::{Score, Validation, validate_reconstruction, validate_substitution};

@@ -118,31 +118,56 @@ impl SubstitutionModel {
     /// # Shapes
     /// - returns `[batch, level, hidden]`
     pub fn latents(&self, batch: &Batch) -> Tensor<3> {
-        let (decoder, adapter) = self.encoder();
+        let (embeds, pads) = self.source(batch);
+        if !self.detach {
+            let (decoder, adapter) = self.encoder();
+            return encode_embeds(decoder, adapter, embeds, &pads, batch.level);
+        }
+        let plain = self.valid();
+        let (decoder, adapter) = plain.encoder();
+        let fed_back = encode_embeds(decoder, adapter, embeds.clone().inner(), &pads, batch.level - 1);
+        self.one_forward(embeds, &pads, Tensor::from_inner(fed_back))
+    }
+
+    /// The latents that follow given ones: h_{i+1} from `[x; SoD; fed_back_1 .. fed_back_i]`.
+    ///
+    /// # Shapes
+    /// - fed_back: `[batch, level - 1, hidden]`; returns `[batch, level, hidden]`
+    pub fn latents_after(&self, batch: &Batch, fed_back: Tensor<3>) -> Tensor<3> {
+        let (embeds, pads) = self.source(batch);
+        self.one_forward(embeds, &pads, fed_back)
+    }
+
+    /// The loss of a batch whose latents are given.
+    pub fn loss_of(&self, batch: &Batch, latents: Tensor<3>) -> Tensor<1> {
+        let tokens = right_padded(&batch.rows, self.sod, &latents.device());
+        let embeds = Tensor::cat(vec![latents, embed(&self.decoder, &self.special, tokens)], 1);
+        let hidden = self.decoder.hidden(embeds, &[], None, None);
+        next_token_loss(&self.decoder, hidden, batch)
+    }
+
+    /// Embeddings of `[x; SoD]`, left-padded.
+    fn source(&self, batch: &Batch) -> (Tensor<3>, Vec<usize>) {
+        let (decoder, _) = self.encoder();
         let rows: Vec<Vec<u32>> = batch.rows.iter().map(|r| r.source.iter().copied().chain([self.sod]).collect()).collect();
         let (tokens, pads) = token_tensor(&rows, self.sod, &decoder.device());
         // With all parameters trained the encoder has its own table, special rows included.
         let special = if self.trainable.full.is_some() { &None } else { &self.special };
-        let embeds = embed(decoder, special, tokens);
-        if !self.detach {
-            return encode_embeds(decoder, adapter, embeds, &pads, batch.level);
-        }
-        let plain = self.valid();
-        let (decoder_plain, adapter_plain) = plain.encoder();
-        let fed_back = encode_embeds(decoder_plain, adapter_plain, embeds.clone().inner(), &pads, batch.level - 1);
-        let input = Tensor::cat(vec![embeds, Tensor::from_inner(fed_back)], 1);
+        (embed(decoder, special, tokens), pads)
+    }
+
+    fn one_forward(&self, embeds: Tensor<3>, pads: &[usize], fed_back: Tensor<3>) -> Tensor<3> {
+        let (decoder, adapter) = self.encoder();
+        let count = fed_back.dims()[1] + 1;
+        let input = Tensor::cat(vec![embeds, fed_back], 1);
         let seq = input.dims()[1];
-        decoder.hidden(input, &pads, adapter, None).narrow(1, seq - batch.level, batch.level)
+        decoder.hidden(input, pads, adapter, None).narrow(1, seq - count, count)
     }
 }
 
 impl Objective for SubstitutionModel {
     fn loss(&self, batch: &Batch) -> Tensor<1> {
-        let latents = self.latents(batch);
-        let tokens = right_padded(&batch.rows, self.sod, &latents.device());
-        let embeds = Tensor::cat(vec![latents, embed(&self.decoder, &self.special, tokens)], 1);
-        let hidden = self.decoder.hidden(embeds, &[], None, None);
-        next_token_loss(&self.decoder, hidden, batch)
+        self.loss_of(batch, self.latents(batch))
     }
 }
 
@@ -169,10 +194,10 @@ fn next_token_loss(decoder: &Decoder, hidden: Tensor<3>, batch: &Batch) -> Tenso
     let [rows, seq, width] = hidden.dims();
     let (mut positions, mut targets) = (Vec::new(), Vec::new());
     for (index, row) in batch.rows.iter().enumerate() {
-        for (i, token) in row.tokens.iter().enumerate().skip(row.loss_from) {
+        for i in row.learnt.iter().cloned().flatten() {
             // Token i stands at batch.level + i and is predicted one position earlier.
             positions.push((index * seq + batch.level + i - 1) as i32);
-            targets.push(*token as i32);
+            targets.push(row.tokens[i] as i32);
         }
     }
     let device = hidden.device();

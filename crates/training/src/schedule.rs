@@ -58,7 +58,9 @@ mod tests {
         assert!(rates[4..].windows(2).all(|w| w[1] < w[0]));
         assert!((rates[11] - 0.1).abs() < 1e-12);
         let mut first = WarmupCosine::new(1.0, 4, 12, 0.1);
-        (0..5).for_each(|_| { first.step(); });
+        (0..5).for_each(|_| {
+            first.step();
+        });
         let mut second = WarmupCosine::new(1.0, 4, 12, 0.1);
         second.load_record(first.to_record());
         assert_eq!(second.step(), rates[5]);

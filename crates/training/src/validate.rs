@@ -83,7 +83,7 @@ pub fn validate_reconstruction(model: &TokenModel, validation: &Validation) -> R
 pub fn validate_substitution(model: &SubstitutionModel, level: usize, block: usize, validation: &Validation) -> Result<Value, TrainError> {
     let model = model.valid();
     let sources = validation.sources()?;
-    let rows = sources.iter().map(|x| Row { source: x.clone(), tokens: Vec::new(), loss_from: 0 }).collect();
+    let rows = sources.iter().map(|x| Row { source: x.clone(), tokens: Vec::new(), learnt: Vec::new() }).collect();
     let latents = model.latents(&Batch { level, rows });
     let reader = autoencoder(model.decoder.clone(), model.special.clone(), model.sod);
     let prompts = sources

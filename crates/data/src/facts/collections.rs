@@ -24,9 +24,7 @@ const PATIENCE: usize = 20_000;
 /// Returns the passages of indices 0 to `count`.
 pub fn passages(seed: u64, split: Split, count: usize) -> Vec<String> {
     let facts = Facts::new(seed, split);
-    (0..count as u64)
-        .map(|index| facts.get(index).text)
-        .collect()
+    (0..count as u64).map(|index| facts.get(index).text).collect()
 }
 
 /// Returns one question about each of the passages of indices 0 to `count`.
@@ -36,18 +34,10 @@ pub fn qa_items(seed: u64, split: Split, count: usize) -> Vec<QaItem> {
     let facts = Facts::new(seed, split);
     (0..count as u64)
         .map(|index| {
-            let Fact {
-                text,
-                mut questions,
-                ..
-            } = facts.get(index);
+            let Fact { text, mut questions, .. } = facts.get(index);
             let chosen = Draw::new(seed, split, b"question", index).below(questions.len());
             let asked = questions.swap_remove(chosen);
-            QaItem {
-                question: asked.question,
-                answer: asked.answer,
-                references: vec![text],
-            }
+            QaItem { question: asked.question, answer: asked.answer, references: vec![text] }
         })
         .collect()
 }
@@ -60,29 +50,15 @@ pub fn qa_items(seed: u64, split: Split, count: usize) -> Vec<QaItem> {
 ///
 /// # Errors
 /// [`DataError::Candidates`] unless `candidates` is 5 to 500.
-pub fn retrieval_items(
-    seed: u64,
-    split: Split,
-    count: usize,
-    candidates: usize,
-) -> Result<Vec<RetrievalItem>, DataError> {
+pub fn retrieval_items(seed: u64, split: Split, count: usize, candidates: usize) -> Result<Vec<RetrievalItem>, DataError> {
     if !(MIN_CANDIDATES..=MAX_CANDIDATES).contains(&candidates) {
-        return Err(DataError::Candidates {
-            got: candidates,
-            min: MIN_CANDIDATES,
-            max: MAX_CANDIDATES,
-        });
+        return Err(DataError::Candidates { got: candidates, min: MIN_CANDIDATES, max: MAX_CANDIDATES });
     }
     let facts = Facts::new(seed, split);
     let items = (0..count as u64).map(|index| {
         let draw = Draw::new(seed, split, b"retrieval", index);
         let gold = facts.get(index);
-        Search {
-            facts,
-            draw,
-            people: HashSet::new(),
-        }
-        .item(index, gold, candidates)
+        Search { facts, draw, people: HashSet::new() }.item(index, gold, candidates)
     });
     Ok(items.collect())
 }
@@ -152,9 +128,7 @@ fn value(fact: &Fact, slot: Slot) -> Option<&str> {
 
 /// Whether two passages share a value other than a name.
 fn related(one: &Fact, other: &Fact) -> bool {
-    one.values.iter().any(|value| {
-        !matches!(value.slot, Slot::First | Slot::Last) && other.values.contains(value)
-    })
+    one.values.iter().any(|value| !matches!(value.slot, Slot::First | Slot::Last) && other.values.contains(value))
 }
 
 /// A question that every passage with the same job or home town answers.

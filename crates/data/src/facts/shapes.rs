@@ -1,10 +1,7 @@
 //! What a sentence is, and which sentences make a passage.
 
 use super::Slot;
-use super::templates::{
-    BOUGHT, DEBT, EARNS, HOME, JOB, JOB_HOME, LOST, OWNS, PLAN, PLAN_DATE, SAVED, SOLD, TRIP,
-    TRIP_COST,
-};
+use super::templates::{BOUGHT, DEBT, EARNS, HOME, JOB, JOB_HOME, LOST, OWNS, PLAN, PLAN_DATE, SAVED, SOLD, TRIP, TRIP_COST};
 
 /// One kind of sentence.
 pub struct Sentence {

@@ -6,21 +6,9 @@
 use super::Slot;
 use super::shapes::Sentence;
 
-const JOB_QUESTIONS: &[&str] = &[
-    "What does {name} do?",
-    "What is the job of {name}?",
-    "What does {name} work as?",
-];
-const TOWN_QUESTIONS: &[&str] = &[
-    "Where does {name} live?",
-    "In which town does {name} live?",
-    "What is the home town of {name}?",
-];
-const PLAN_QUESTIONS: &[&str] = &[
-    "What does {name} plan to do?",
-    "What does {name} want to do?",
-    "What is the plan of {name}?",
-];
+const JOB_QUESTIONS: &[&str] = &["What does {name} do?", "What is the job of {name}?", "What does {name} work as?"];
+const TOWN_QUESTIONS: &[&str] = &["Where does {name} live?", "In which town does {name} live?", "What is the home town of {name}?"];
+const PLAN_QUESTIONS: &[&str] = &["What does {name} plan to do?", "What does {name} want to do?", "What is the plan of {name}?"];
 
 /// Job and home town.
 pub static JOB_HOME: Sentence = Sentence {
@@ -32,15 +20,8 @@ pub static JOB_HOME: Sentence = Sentence {
         "In {town} {s} has a job as {a_job}.",
     ],
     questions: &[(Slot::Job, JOB_QUESTIONS), (Slot::Town, TOWN_QUESTIONS)],
-    who: &[
-        "Who is {a_job} in {town}?",
-        "Who works as {a_job}?",
-        "Who lives in {town}?",
-    ],
-    queries: &[
-        "{name}, {job} in {town}",
-        "the work of {name} as {a_job} in {town}",
-    ],
+    who: &["Who is {a_job} in {town}?", "Who works as {a_job}?", "Who lives in {town}?"],
+    queries: &["{name}, {job} in {town}", "the work of {name} as {a_job} in {town}"],
 };
 
 /// Job.
@@ -80,25 +61,10 @@ pub static PLAN_DATE: Sentence = Sentence {
     ],
     questions: &[
         (Slot::Plan, PLAN_QUESTIONS),
-        (
-            Slot::Date,
-            &[
-                "When will {name} {plan}?",
-                "When does {name} plan to {plan}?",
-                "On which date is the plan of {name}?",
-            ],
-        ),
+        (Slot::Date, &["When will {name} {plan}?", "When does {name} plan to {plan}?", "On which date is the plan of {name}?"]),
     ],
-    who: &[
-        "Who plans to {plan}?",
-        "Who wants to {plan}?",
-        "Who has a plan for {date}?",
-    ],
-    queries: &[
-        "notes on the plan of {name} to {plan}",
-        "{name} wants to {plan} on {date}",
-        "the plan of {name} for {date}",
-    ],
+    who: &["Who plans to {plan}?", "Who wants to {plan}?", "Who has a plan for {date}?"],
+    queries: &["notes on the plan of {name} to {plan}", "{name} wants to {plan} on {date}", "the plan of {name} for {date}"],
 };
 
 /// Plan.
@@ -111,125 +77,54 @@ pub static PLAN: Sentence = Sentence {
     ],
     questions: &[(Slot::Plan, PLAN_QUESTIONS)],
     who: &["Who wants to {plan}?", "Who plans to {plan}?"],
-    queries: &[
-        "notes on the plan of {name} to {plan}",
-        "{name} hopes to {plan}",
-    ],
+    queries: &["notes on the plan of {name} to {plan}", "{name} hopes to {plan}"],
 };
 
 /// Savings for a plan.
 pub static SAVED: Sentence = Sentence {
-    texts: &[
-        "{S} has saved {amount} to {plan}.",
-        "{S} put aside {amount} to {plan}.",
-        "To {plan} {s} has saved {amount}.",
-    ],
-    questions: &[
-        (
-            Slot::Amount,
-            &["How much has {name} saved?", "How much did {name} save?"],
-        ),
-        (Slot::Plan, PLAN_QUESTIONS),
-    ],
+    texts: &["{S} has saved {amount} to {plan}.", "{S} put aside {amount} to {plan}.", "To {plan} {s} has saved {amount}."],
+    questions: &[(Slot::Amount, &["How much has {name} saved?", "How much did {name} save?"]), (Slot::Plan, PLAN_QUESTIONS)],
     who: &["Who saved {amount}?", "Who saves money to {plan}?"],
-    queries: &[
-        "savings of {name} to {plan}",
-        "{name} saved {amount} to {plan}",
-    ],
+    queries: &["savings of {name} to {plan}", "{name} saved {amount} to {plan}"],
 };
 
 /// Purchase with its price.
 pub static BOUGHT: Sentence = Sentence {
-    texts: &[
-        "{S} bought {object} for {amount}.",
-        "{S} paid {amount} for {object}.",
-        "For {amount} {s} bought {object}.",
-    ],
+    texts: &["{S} bought {object} for {amount}.", "{S} paid {amount} for {object}.", "For {amount} {s} bought {object}."],
     questions: &[
-        (
-            Slot::Object,
-            &["What did {name} buy?", "What did {name} pay for?"],
-        ),
-        (
-            Slot::Amount,
-            &[
-                "How much did {name} pay?",
-                "How much did {name} pay for {object}?",
-            ],
-        ),
+        (Slot::Object, &["What did {name} buy?", "What did {name} pay for?"]),
+        (Slot::Amount, &["How much did {name} pay?", "How much did {name} pay for {object}?"]),
     ],
     who: &["Who bought {object}?", "Who paid {amount}?"],
-    queries: &[
-        "what {name} paid for {object}",
-        "{name} bought {object} for {amount}",
-    ],
+    queries: &["what {name} paid for {object}", "{name} bought {object} for {amount}"],
 };
 
 /// Sale with its price.
 pub static SOLD: Sentence = Sentence {
-    texts: &[
-        "{S} sold {object} for {amount}.",
-        "{S} got {amount} for {object}.",
-        "For {amount} {s} sold {object}.",
-    ],
+    texts: &["{S} sold {object} for {amount}.", "{S} got {amount} for {object}.", "For {amount} {s} sold {object}."],
     questions: &[
-        (
-            Slot::Object,
-            &["What did {name} sell?", "What did {name} get money for?"],
-        ),
-        (
-            Slot::Amount,
-            &[
-                "How much did {name} get?",
-                "How much did {name} get for {object}?",
-            ],
-        ),
+        (Slot::Object, &["What did {name} sell?", "What did {name} get money for?"]),
+        (Slot::Amount, &["How much did {name} get?", "How much did {name} get for {object}?"]),
     ],
     who: &["Who sold {object}?", "Who got {amount}?"],
-    queries: &[
-        "what {name} got for {object}",
-        "{name} sold {object} for {amount}",
-    ],
+    queries: &["what {name} got for {object}", "{name} sold {object} for {amount}"],
 };
 
 /// Loss with its date.
 pub static LOST: Sentence = Sentence {
-    texts: &[
-        "{S} lost {object} on {date}.",
-        "On {date} {s} lost {object}.",
-        "{S} has missed {object} since {date}.",
-    ],
+    texts: &["{S} lost {object} on {date}.", "On {date} {s} lost {object}.", "{S} has missed {object} since {date}."],
     questions: &[
-        (
-            Slot::Object,
-            &["What did {name} lose?", "What is {name} missing?"],
-        ),
-        (
-            Slot::Date,
-            &[
-                "When did {name} lose {object}?",
-                "On which date did {name} lose something?",
-            ],
-        ),
+        (Slot::Object, &["What did {name} lose?", "What is {name} missing?"]),
+        (Slot::Date, &["When did {name} lose {object}?", "On which date did {name} lose something?"]),
     ],
     who: &["Who lost {object}?", "Who lost something on {date}?"],
-    queries: &[
-        "{name} and the loss of {object}",
-        "what {name} lost on {date}",
-    ],
+    queries: &["{name} and the loss of {object}", "what {name} lost on {date}"],
 };
 
 /// Possession.
 pub static OWNS: Sentence = Sentence {
-    texts: &[
-        "{S} owns {object}.",
-        "{S} keeps {object} at home.",
-        "At home {s} has {object}.",
-    ],
-    questions: &[(
-        Slot::Object,
-        &["What does {name} own?", "What does {name} have at home?"],
-    )],
+    texts: &["{S} owns {object}.", "{S} keeps {object} at home.", "At home {s} has {object}."],
+    questions: &[(Slot::Object, &["What does {name} own?", "What does {name} have at home?"])],
     who: &["Who owns {object}?", "Who has {object} at home?"],
     queries: &["{name} and {object}", "{name}, owner of {object}"],
 };
@@ -243,28 +138,11 @@ pub static TRIP: Sentence = Sentence {
         "On {date} {s} takes the train to {destination}.",
     ],
     questions: &[
-        (
-            Slot::Destination,
-            &[
-                "Where does {name} travel?",
-                "Where is {name} going?",
-                "To which town will {name} go?",
-            ],
-        ),
-        (
-            Slot::Date,
-            &[
-                "When does {name} travel?",
-                "When does {name} leave?",
-                "On which date is the trip of {name}?",
-            ],
-        ),
+        (Slot::Destination, &["Where does {name} travel?", "Where is {name} going?", "To which town will {name} go?"]),
+        (Slot::Date, &["When does {name} travel?", "When does {name} leave?", "On which date is the trip of {name}?"]),
     ],
     who: &["Who travels to {destination}?", "Who leaves on {date}?"],
-    queries: &[
-        "the trip of {name} to {destination}",
-        "{name} travels to {destination} on {date}",
-    ],
+    queries: &["the trip of {name} to {destination}", "{name} travels to {destination} on {date}"],
 };
 
 /// Trip with its price.
@@ -275,47 +153,19 @@ pub static TRIP_COST: Sentence = Sentence {
         "For {amount} {s} booked a trip to {destination}.",
     ],
     questions: &[
-        (
-            Slot::Destination,
-            &["Where will {name} travel?", "Where is {name} going?"],
-        ),
-        (
-            Slot::Amount,
-            &[
-                "What does the trip of {name} cost?",
-                "How much did {name} pay for the trip?",
-            ],
-        ),
+        (Slot::Destination, &["Where will {name} travel?", "Where is {name} going?"]),
+        (Slot::Amount, &["What does the trip of {name} cost?", "How much did {name} pay for the trip?"]),
     ],
-    who: &[
-        "Who booked a trip to {destination}?",
-        "Who paid {amount} for a trip?",
-    ],
-    queries: &[
-        "the trip of {name} to {destination}",
-        "{name} booked {destination} for {amount}",
-    ],
+    who: &["Who booked a trip to {destination}?", "Who paid {amount} for a trip?"],
+    queries: &["the trip of {name} to {destination}", "{name} booked {destination} for {amount}"],
 };
 
 /// Weekly pay.
 pub static EARNS: Sentence = Sentence {
-    texts: &[
-        "{S} earns {amount} a week.",
-        "{S} is paid {amount} a week.",
-        "Each week {s} earns {amount}.",
-    ],
-    questions: &[(
-        Slot::Amount,
-        &[
-            "How much does {name} earn?",
-            "What is the weekly pay of {name}?",
-        ],
-    )],
+    texts: &["{S} earns {amount} a week.", "{S} is paid {amount} a week.", "Each week {s} earns {amount}."],
+    questions: &[(Slot::Amount, &["How much does {name} earn?", "What is the weekly pay of {name}?"])],
     who: &["Who earns {amount} a week?", "Who is paid {amount}?"],
-    queries: &[
-        "{name} and a weekly pay of {amount}",
-        "{name} earns {amount}",
-    ],
+    queries: &["{name} and a weekly pay of {amount}", "{name} earns {amount}"],
 };
 
 /// Debt with its date.
@@ -326,24 +176,9 @@ pub static DEBT: Sentence = Sentence {
         "By {date} {s} has to pay the bank {amount}.",
     ],
     questions: &[
-        (
-            Slot::Amount,
-            &[
-                "How much does {name} owe?",
-                "How much must {name} pay the bank?",
-            ],
-        ),
-        (
-            Slot::Date,
-            &[
-                "When must {name} pay the bank?",
-                "By which date must {name} pay?",
-            ],
-        ),
+        (Slot::Amount, &["How much does {name} owe?", "How much must {name} pay the bank?"]),
+        (Slot::Date, &["When must {name} pay the bank?", "By which date must {name} pay?"]),
     ],
     who: &["Who owes the bank {amount}?", "Who must pay by {date}?"],
-    queries: &[
-        "the debt of {name} of {amount}",
-        "{name} owes {amount} until {date}",
-    ],
+    queries: &["the debt of {name} of {amount}", "{name} owes {amount} until {date}"],
 };

@@ -152,18 +152,11 @@ mod tests {
         assert_eq!(AMOUNTS % CLASSES, 0);
 
         // No value is another one or a part of it, so a value read in a passage is that value.
-        let all: Vec<String> = lists
-            .concat()
-            .iter()
-            .map(|value| format!(" {} ", value.to_lowercase()))
-            .collect();
+        let all: Vec<String> = lists.concat().iter().map(|value| format!(" {} ", value.to_lowercase())).collect();
         for (index, value) in all.iter().enumerate() {
             assert!(value.is_ascii(), "{value}");
             for (other_index, other) in all.iter().enumerate() {
-                assert!(
-                    index == other_index || !other.contains(value.as_str()),
-                    "{value} in {other}"
-                );
+                assert!(index == other_index || !other.contains(value.as_str()), "{value} in {other}");
             }
         }
     }

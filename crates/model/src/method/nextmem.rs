@@ -76,7 +76,9 @@ impl NextMem {
             Memory::Text(_) => return Err(ModelError::Unsupported("got a text memory, expected latents; use the text method".into())),
         };
         if columns != hidden {
-            return Err(ModelError::Unsupported(format!("got latents of width {columns}, expected {hidden}; they were made by another model")));
+            return Err(ModelError::Unsupported(format!(
+                "got latents of width {columns}, expected {hidden}; they were made by another model"
+            )));
         }
         Ok(Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.autoencoder.device()))
     }
@@ -136,7 +138,13 @@ impl MemoryMethod for NextMem {
             AnswerMode::Comp => {
                 let rows = memories.iter().zip(questions).map(|(m, q)| self.comp_prompt(m, q)).collect::<Result<Vec<_>, _>>()?;
                 let (prompt, pads) = pad_embeds(rows);
-                let ids = self.autoencoder.generate(prompt, &pads, self.options.max_new_tokens, &self.tokenizer.end_ids(), &self.options.decoding);
+                let ids = self.autoencoder.generate(
+                    prompt,
+                    &pads,
+                    self.options.max_new_tokens,
+                    &self.tokenizer.end_ids(),
+                    &self.options.decoding,
+                );
                 ids.iter().map(|ids| Ok(after_last_answer(&self.tokenizer.decode(ids)?))).collect()
             }
         }

@@ -41,7 +41,9 @@ impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
             .into_iter()
             .map(|memory| match memory {
                 Memory::Latents(latents) => Ok(Memory::Nf4(self.quantize(&latents)?)),
-                Memory::Nf4(_) | Memory::Text(_) => Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into())),
+                Memory::Nf4(_) | Memory::Text(_) => {
+                    Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into()))
+                }
             })
             .collect()
     }

@@ -64,7 +64,9 @@ fn texts(memories: &[Memory]) -> Result<Vec<String>, ModelError> {
         .iter()
         .map(|memory| match memory {
             Memory::Text(text) => Ok(text.clone()),
-            Memory::Latents(_) | Memory::Nf4(_) => Err(ModelError::Unsupported("got latents, expected a text memory; use the nextmem method".into())),
+            Memory::Latents(_) | Memory::Nf4(_) => {
+                Err(ModelError::Unsupported("got latents, expected a text memory; use the nextmem method".into()))
+            }
         })
         .collect()
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
+use tokenizers::AddedToken;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::AddedToken;
 
 use super::{END_OF_TEXT, IM_END, Tokenizer, TokenizerError};
 

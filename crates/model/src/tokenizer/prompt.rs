@@ -86,7 +86,9 @@ impl Tokenizer {
         // Counted, because a small tokenizer may need several tokens for the word.
         let role = self.encode("system")?;
         if head.get(1..1 + role.len()) != Some(role.as_slice()) {
-            return Err(TokenizerError::Template { reason: "the prompt does not begin with a system message, expected Qwen3's template".into() });
+            return Err(TokenizerError::Template {
+                reason: "the prompt does not begin with a system message, expected Qwen3's template".into(),
+            });
         }
         let tail = head.split_off(1 + role.len());
         Ok((head, tail))
