@@ -63,6 +63,7 @@ pub struct NvptxModule {
     pub shared_memory_size: usize,
     pub io: Vec<BufferIOAttr>,
 }
+#[allow(clippy::manual_non_exhaustive)] // the original matches its own variants without a wildcard
 pub enum PlironArtifact {
     NvptxCode(NvptxModule),
     #[doc(hidden)]

@@ -104,13 +104,13 @@ impl DecoderConfig {
 
     /// Reports the first pair of sizes that cannot go together.
     pub fn check(&self) -> Result<(), String> {
-        if self.num_key_value_heads == 0 || self.num_attention_heads % self.num_key_value_heads != 0 {
+        if self.num_key_value_heads == 0 || !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(format!(
                 "got {} attention heads over {} key-value heads, expected a multiple",
                 self.num_attention_heads, self.num_key_value_heads
             ));
         }
-        if self.head_dim == 0 || self.head_dim % 2 != 0 {
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             return Err(format!("got `head_dim` {}, expected an even number (rotary halves)", self.head_dim));
         }
         Ok(())

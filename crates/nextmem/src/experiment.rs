@@ -138,7 +138,7 @@ pub struct TextConfig {
 pub struct SquadConfig {
     /// The file whose paragraphs train.
     pub train: PathBuf,
-    /// The file whose paragraphs test; may equal `train`, then every tenth article tests.
+    /// The file whose paragraphs test; may equal `train`, then a hash of the passage puts a tenth aside for it.
     pub test: PathBuf,
     /// Most words of a passage; longer ones are left out and counted.
     pub max_words: usize,

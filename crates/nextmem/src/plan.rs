@@ -129,7 +129,7 @@ fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
 
 fn check_numbers(e: &Experiment) -> Result<()> {
     let run = &e.train.run;
-    if run.log_every == 0 || run.checkpoint_every == 0 || run.checkpoint_every % run.log_every != 0 {
+    if run.log_every == 0 || run.checkpoint_every == 0 || !run.checkpoint_every.is_multiple_of(run.log_every) {
         bail!("train.loop: got checkpoint_every = {}, expected a positive multiple of log_every = {}", run.checkpoint_every, run.log_every);
     }
     let optim = |stage: &str, steps: usize, o: &OptimConfig| {

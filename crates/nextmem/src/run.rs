@@ -55,17 +55,16 @@ pub fn options(e: &Experiment) -> NextMemOptions {
 
 /// The rows of every table: the text itself, dense latents, and NF4 when the experiment quantises.
 fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<(&'static str, Box<dyn MemoryMethod>)>> {
-    let nextmem = || -> Result<NextMem> {
-        let (autoencoder, tokenizer) = stages::assemble(parts, device)?;
-        Ok(NextMem::new(autoencoder, tokenizer, options(e)))
-    };
+    let (autoencoder, tokenizer) = stages::assemble(parts, device)?;
+    // A clone shares the weights.
+    let nextmem = || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e));
     // The oracle answers with the untouched backbone, as the paper's textual memory does.
-    let (backbone, tokenizer) = stages::assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
-    let text = TextMemory::new(backbone, tokenizer, e.method.nextmem.max_new_tokens, e.method.nextmem.decoding);
-    let mut methods: Vec<(&'static str, Box<dyn MemoryMethod>)> = vec![("text", Box::new(text)), ("dense", Box::new(nextmem()?))];
+    let (backbone, _) = stages::assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
+    let text = TextMemory::new(backbone, tokenizer.clone(), e.method.nextmem.max_new_tokens, e.method.nextmem.decoding);
+    let mut methods: Vec<(&'static str, Box<dyn MemoryMethod>)> = vec![("text", Box::new(text)), ("dense", Box::new(nextmem()))];
     if let Some(quant) = &e.quant {
         let (name, scales) = if quant.scales { ("sparse", Scales::Absmax) } else { ("sparse-no-scales", Scales::None) };
-        methods.push((name, Box::new(Quantized::new(nextmem()?, scales))));
+        methods.push((name, Box::new(Quantized::new(nextmem(), scales))));
     }
     Ok(methods)
 }

@@ -158,7 +158,7 @@ pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
     Ok(())
 }
 
-/// Keeps short passages; when one file both trains and tests, every tenth kept paragraph tests and every eleventh validates.
+/// Keeps short passages; when one file both trains and tests, a hash of the passage puts a tenth on each held-out side.
 fn squad_split<T>(items: Vec<T>, config: &SquadConfig, split: Split, passage: impl Fn(&T) -> &str) -> Vec<T> {
     let shared = config.train == config.test;
     let side = |text: &str| -> Split {

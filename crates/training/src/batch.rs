@@ -20,6 +20,14 @@ pub struct Row {
     pub learnt: Vec<Range<usize>>,
 }
 
+impl Row {
+    /// A row whose tokens are learnt from one of them to the end.
+    pub fn learning_from(source: Vec<u32>, tokens: Vec<u32>, from: usize) -> Self {
+        let learnt = std::iter::once(from..tokens.len()).collect();
+        Self { source, tokens, learnt }
+    }
+}
+
 /// Rows that go through the model together, at one level.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -40,15 +48,14 @@ pub trait RowSource: Send + Sync {
 /// Stage 1: `x [SoD] x [EoT]`, the copy and `[EoT]` are learnt (paper.md section 1).
 pub fn reconstruction_row(x: &[u32], sod: u32, eot: u32, loss_on_source: bool) -> Row {
     let tokens: Vec<u32> = x.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    let from = if loss_on_source { 1 } else { x.len() + 1 };
-    Row { source: Vec::new(), learnt: vec![from..tokens.len()], tokens }
+    Row::learning_from(Vec::new(), tokens, if loss_on_source { 1 } else { x.len() + 1 })
 }
 
 /// Stage 2 at level k: after the latents `x_{> block k}; SoD; x; EoT`.
 pub fn substitution_row(x: &[u32], level: usize, block: usize, sod: u32, eot: u32) -> Row {
     let rest = &x[(level * block).min(x.len())..];
     let tokens: Vec<u32> = rest.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    Row { source: x.to_vec(), learnt: vec![rest.len() + 1..tokens.len()], tokens }
+    Row::learning_from(x.to_vec(), tokens, rest.len() + 1)
 }
 
 /// Stage 1 rows over a stream of passages.
@@ -135,7 +142,7 @@ impl PretrainRows {
     fn prose(&self, text: &str) -> Result<Row, TokenizerError> {
         let mut tokens = self.tokenizer.encode(text)?;
         tokens.push(self.tokenizer.end_of_text());
-        Ok(Row { source: Vec::new(), learnt: vec![1..tokens.len()], tokens })
+        Ok(Row::learning_from(Vec::new(), tokens, 1))
     }
 
     fn repeat(&self, text: &str) -> Result<Row, TokenizerError> {
@@ -197,13 +204,12 @@ mod tests {
 
     #[test]
     fn rows_of_both_stages() {
-        let row = reconstruction_row(&[5, 6, 7], 90, 1, false);
-        assert_eq!((row.tokens.as_slice(), row.learnt), ([5, 6, 7, 90, 5, 6, 7, 1].as_slice(), vec![4..8]));
-        assert_eq!(reconstruction_row(&[5], 90, 1, true).learnt, [1..4]);
-        let row = substitution_row(&[5, 6, 7], 1, 2, 90, 1);
-        assert_eq!((row.tokens.as_slice(), row.learnt), ([7, 90, 5, 6, 7, 1].as_slice(), vec![2..6]));
+        let tokens = vec![5, 6, 7, 90, 5, 6, 7, 1];
+        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, false), Row::learning_from(vec![], tokens.clone(), 4));
+        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, true), Row::learning_from(vec![], tokens, 1));
+        let x = vec![5, 6, 7];
+        assert_eq!(substitution_row(&x, 1, 2, 90, 1), Row::learning_from(x.clone(), vec![7, 90, 5, 6, 7, 1], 2));
         // past the end of the text only [SoD] stands between latents and copy
-        let row = substitution_row(&[5, 6, 7], 4, 2, 90, 1);
-        assert_eq!((row.tokens.as_slice(), row.learnt), ([90, 5, 6, 7, 1].as_slice(), vec![1..5]));
+        assert_eq!(substitution_row(&x, 4, 2, 90, 1), Row::learning_from(x, vec![90, 5, 6, 7, 1], 1));
     }
 }
