@@ -1,4 +1,4 @@
-//! The shipped datasets, and public ones where `NEXTMEM_SHARED_DATA` names a folder that holds them.
+//! The shipped datasets, and public ones where `NEXTMEM_SHARED` names a folder that holds them.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -65,11 +65,11 @@ fn check_offsets(path: &Path) {
 #[test]
 fn public_squad_files_load_in_full() {
     // Set where the public files are at hand; they are not shipped (CC BY-SA 4.0, 5 MB).
-    let Some(shared) = std::env::var_os("NEXTMEM_SHARED_DATA") else {
-        println!("skipped: NEXTMEM_SHARED_DATA is not set");
+    let Some(shared) = std::env::var_os("NEXTMEM_SHARED") else {
+        println!("skipped: NEXTMEM_SHARED is not set");
         return;
     };
-    let folder = Path::new(&shared).join("squad");
+    let folder = Path::new(&shared).join("data/squad");
     let first = load_squad(folder.join("dev-v1.1.json")).expect("SQuAD 1.1 dev");
     assert_eq!((first.articles, first.passages.len(), first.qa.len()), (48, 2067, 10_570));
     assert_eq!(first.dropped_impossible, 0);

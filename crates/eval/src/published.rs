@@ -1,4 +1,4 @@
-//! The paper's numbers, from published summaries (paper.md section 3); every one is Qwen3-8B on the paper's own data.
+//! The paper's numbers, from published summaries; every one is Qwen3-8B on the paper's own data.
 
 use crate::task::Task;
 

@@ -1,4 +1,4 @@
-//! Per-sample results, one JSON object a line, under the official field names (paper.md section 2).
+//! Per-sample results, one JSON object a line, under the official field names.
 
 use std::io::Write;
 use std::path::Path;

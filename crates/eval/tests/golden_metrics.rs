@@ -57,8 +57,8 @@ fn stems_of_the_fixture() {
 /// Values over texts that may not be redistributed, where they are at hand.
 #[test]
 fn shared_values() {
-    let Some(dir) = std::env::var_os("NEXTMEM_SHARED_DATA").map(|dir| PathBuf::from(dir).join("golden")).filter(|dir| dir.is_dir()) else {
-        println!("skipped: NEXTMEM_SHARED_DATA names no directory with golden/");
+    let Some(dir) = std::env::var_os("NEXTMEM_SHARED").map(|dir| PathBuf::from(dir).join("data/golden")).filter(|dir| dir.is_dir()) else {
+        println!("skipped: NEXTMEM_SHARED names no directory with data/golden/");
         return;
     };
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! The NextMem autoencoder: text to latents and back, with one set of weights (paper.md section 1).
+//! The NextMem autoencoder: text to latents and back, with one set of weights.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

@@ -56,7 +56,7 @@ impl Memory {
     }
 }
 
-/// How a question is answered from a latent memory (paper.md section 1).
+/// How a question is answered from a latent memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerMode {
     /// From the latents, spliced into the chat prompt.

@@ -78,7 +78,7 @@ pub enum SpecialTokensError {
 /// Any file that is not whole, holds another tensor, or holds values that are not finite.
 ///
 /// # Reference
-/// Official layout: `{"special_input_embeddings": {"weight": [3, hidden]}}` (ecosystem notes B.3).
+/// Official layout: `{"special_input_embeddings": {"weight": [3, hidden]}}`.
 pub fn read_special_embeddings(path: &Path) -> Result<(Vec<f32>, usize, usize), SpecialTokensError> {
     let size = std::fs::metadata(path).map_err(|source| SpecialTokensError::Io { path: path.to_owned(), source })?.len();
     if size > MAX_FILE_BYTES {

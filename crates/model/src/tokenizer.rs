@@ -21,7 +21,7 @@ pub use prompt::{Message, text_prompt};
 const END_OF_TEXT: &str = "<|endoftext|>";
 /// Ends a turn of a chat.
 const IM_END: &str = "<|im_end|>";
-/// `[SoD]` and the second token of the official code, which inference never uses (paper.md section 1).
+/// `[SoD]` and the second token of the official code, which inference never uses.
 const NEXTMEM_ADDED: [&str; 2] = ["<|start_of_document|>", "<|end_of_memory|>"];
 
 /// A tokenizer with its chat template and the ids the method needs.

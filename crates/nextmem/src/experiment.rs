@@ -272,7 +272,7 @@ pub struct TaskConfig {
 
 mod defaults {
     use std::path::PathBuf;
-    /// paper.md section 2: "Seed 1128" [code]
+    /// official code
     pub(super) fn seed() -> u64 {
         1128
     }
@@ -282,14 +282,14 @@ mod defaults {
     pub(super) fn dtype() -> String {
         "f32".into()
     }
-    /// paper.md section 1: L = 15
+    /// the paper
     pub(super) fn num_latents() -> usize {
         15
     }
     pub(super) fn yes() -> bool {
         true
     }
-    /// ecosystem.md B.3: "ids(text, max 1024)" [code]
+    /// official code
     pub(super) fn max_input_tokens() -> usize {
         1024
     }

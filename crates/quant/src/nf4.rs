@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::QuantError;
 use crate::e4m3::{e4m3_from_f32, e4m3_to_f32};
 
-/// The NF4 table of bitsandbytes, rounded to bf16 as the method does (paper.md section 1).
+/// The NF4 table of bitsandbytes, rounded to bf16 as the method does.
 #[allow(clippy::excessive_precision)] // exact bf16 values
 pub const NF4: [f32; 16] = [
     -1.0,

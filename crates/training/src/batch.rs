@@ -45,7 +45,7 @@ pub trait RowSource: Send + Sync {
     fn row(&self, place: u64, level: usize) -> Result<Row, TrainError>;
 }
 
-/// Stage 1: `x [SoD] x [EoT]`, the copy and `[EoT]` are learnt (paper.md section 1).
+/// Stage 1: `x [SoD] x [EoT]`, the copy and `[EoT]` are learnt.
 pub fn reconstruction_row(x: &[u32], sod: u32, eot: u32, loss_on_source: bool) -> Row {
     let tokens: Vec<u32> = x.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
     Row::learning_from(Vec::new(), tokens, if loss_on_source { 1 } else { x.len() + 1 })

@@ -178,23 +178,23 @@ mod defaults {
     pub(super) fn one() -> usize {
         1
     }
-    /// paper.md section 1, stage 1 [sum]
+    /// the paper, stage 1, from published summaries
     pub(super) fn rank() -> usize {
         16
     }
-    /// paper.md section 1, stage 1 [sum]
+    /// the paper, stage 1, from published summaries
     pub(super) fn alpha() -> f64 {
         32.0
     }
-    /// paper.md section 1, stage 2 [sum]
+    /// the paper, stage 2, from published summaries
     pub(super) fn levels() -> usize {
         15
     }
-    /// paper.md section 1, stage 2 [sum]
+    /// the paper, stage 2, from published summaries
     pub(super) fn block_tokens() -> usize {
         16
     }
-    /// paper.md section 1: `next_embedding.detach()` [code]
+    /// official code: `next_embedding.detach()`
     pub(super) fn yes() -> bool {
         true
     }

@@ -113,7 +113,7 @@ impl SubstitutionModel {
     /// The latents of a batch with their gradient.
     ///
     /// Fed-back latents are detached and attention is causal, so all of them come from one forward pass over
-    /// `[x; SoD; sg(h_1) .. sg(h_{k-1})]`: the same values and gradients as k passes (paper.md section 1).
+    /// `[x; SoD; sg(h_1) .. sg(h_{k-1})]`: the same values and gradients as k passes.
     ///
     /// # Shapes
     /// - returns `[batch, level, hidden]`

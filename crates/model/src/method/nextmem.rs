@@ -83,7 +83,7 @@ impl NextMem {
         Ok(Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.autoencoder.device()))
     }
 
-    /// The answer prompt with the latents spliced in (paper.md: `tok[:2] + SoD + latents + <|endoftext|> + tok[2:]`).
+    /// The answer prompt with the latents spliced in (official code: `tok[:2] + SoD + latents + <|endoftext|> + tok[2:]`).
     fn comp_prompt(&self, memory: &Memory, question: &str) -> Result<Tensor<3>, ModelError> {
         let (mut head, tail) = self.tokenizer.answer_latents_prompt(question)?;
         head.push(self.tokenizer.sod());
