@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Error, Result};
 use clap::{Args, Parser, Subcommand};
 use nextmem_eval::EvalError;
-use nextmem_model::ModelError;
+use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -148,6 +148,8 @@ fn failed(error: Error) -> Failure {
     let bad = error.chain().any(|e| {
         e.downcast_ref::<ModelError>().is_some_and(of_model)
             || e.downcast_ref::<EvalError>().is_some_and(|e| matches!(e, EvalError::Metric { .. } | EvalError::Sample { .. }))
+            || e.is::<SpecialTokensError>()
+            || e.is::<TokenizerError>()
             || e.is::<BadInput>()
     });
     let code = if bad || source::is_data_error(&error) { 2 } else { 1 };
@@ -175,6 +177,7 @@ impl Cli {
     pub fn execute(self) -> Result<(), Failure> {
         match self.verb {
             Verb::Run { experiment, force } => {
+                crate::device::pin_default_device();
                 let plan = plan(&experiment)?;
                 run::prepare(&plan, force).map_err(bad_input).and_then(|dir| run::run(&plan, &dir).map_err(failed))
             }

@@ -20,6 +20,29 @@ pub fn check(config: &DeviceConfig) -> Result<()> {
     float_dtype(config).map(|_| ())
 }
 
+/// Makes the CPU burn's default device, by starting this program again with `BURN_DEVICE` set.
+///
+/// burn 0.22 reads optimizer records onto its default device before it moves them to that of the parameters, and in a
+/// build with CUDA the default is CUDA, driver or not: resuming on a machine without one would panic. The variable can
+/// only be set safely for a new process.
+pub fn pin_default_device() {
+    if std::env::var_os("BURN_DEVICE").is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1)).env("BURN_DEVICE", "flex");
+    #[cfg(unix)]
+    {
+        // The same process goes on as the new program; where that fails, it goes on as it is.
+        let _ = std::os::unix::process::CommandExt::exec(&mut command);
+    }
+    #[cfg(not(unix))]
+    if let Ok(status) = command.status() {
+        std::process::exit(status.code().unwrap_or(1));
+    }
+}
+
 /// The CPU, for checks that need no accelerator.
 pub fn host() -> Device {
     Device::flex()

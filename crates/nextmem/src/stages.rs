@@ -218,8 +218,8 @@ impl Trainer<'_> {
         let model =
             TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
         let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
-        if let Some(decoder) = &trained.trainable.full {
-            save_decoder(decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
+        if let Some(decoder) = trained.trainable.full {
+            save_decoder(&decoder.balanced(), &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
         }
         Ok(())
     }

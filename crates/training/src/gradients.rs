@@ -39,12 +39,14 @@ fn on_threads<M>(model: &M, parts: Vec<Batch>) -> Vec<burn::train::TrainOutput<S
 where
     M: Module + TrainStep<Input = Batch, Output = StepLoss> + 'static,
 {
+    let Some(device) = model.devices().into_iter().next() else {
+        return parts.into_iter().map(|part| model.step(part)).collect();
+    };
     std::thread::scope(|scope| {
         let threads: Vec<_> = parts
             .into_iter()
             .map(|part| {
                 // A fork has an autodiff graph of its own; parameters keep their ids.
-                let device = model.devices().into_iter().next().unwrap_or_default();
                 let fork = model.clone().fork(&device);
                 scope.spawn(move || fork.step(part))
             })
