@@ -13,7 +13,8 @@ use support::{Dir, TINY, edited};
 const HANG: Duration = Duration::from_secs(300);
 
 fn longer() -> String {
-    let text = TINY.replace("log_every = 2\ncheckpoint_every = 2", "log_every = 5\ncheckpoint_every = 5").replace("steps = 4", "steps = 40");
+    let text =
+        TINY.replace("log_every = 2\ncheckpoint_every = 2", "log_every = 5\ncheckpoint_every = 5").replace("steps = 4", "steps = 40");
     edited(&text, "steps_per_level = 2\nsteps_last_level = 2", "steps_per_level = 40\nsteps_last_level = 60")
 }
 

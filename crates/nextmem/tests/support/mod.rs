@@ -22,7 +22,6 @@ head_dim = 8
 tie_word_embeddings = true
 max_position_embeddings = 512
 tokenizer_passages = 200
-
 [data.facts]
 train = 200
 [method.nextmem]
@@ -258,6 +257,11 @@ impl Weights {
         self.data.truncate(self.offsets(&last)[0]);
         self.header.remove(&last);
         last
+    }
+
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let entry = self.header.remove(from).unwrap();
+        self.header.insert(to.into(), entry);
     }
 
     /// Adds a tensor of one value.
