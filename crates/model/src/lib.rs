@@ -32,6 +32,7 @@ mod peft;
 mod rope;
 mod special;
 mod tokenizer;
+mod weight_source;
 mod weights;
 
 pub use autoencoder::{Autoencoder, Encoder, SpecialDelta, check_lengths, encode_embeds, pad_embeds, token_tensor};

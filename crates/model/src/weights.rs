@@ -11,8 +11,9 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
 use crate::config::DecoderConfig;
-use crate::decoder::{Decoder, WeightSource};
+use crate::decoder::Decoder;
 use crate::error::ModelError;
+use crate::weight_source::WeightSource;
 
 /// Largest header a safetensors file may have, as in the reference implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;

@@ -179,7 +179,8 @@ impl Cli {
             Verb::Run { experiment, force } => {
                 crate::device::pin_default_device();
                 let plan = plan(&experiment)?;
-                run::prepare(&plan, force).map_err(bad_input).and_then(|dir| run::run(&plan, &dir).map_err(failed))
+                let (device, dir) = run::prepare(&plan, force).map_err(bad_input)?;
+                run::run(&plan, &device, &dir).map_err(failed)
             }
             Verb::Explain { experiment } => {
                 println!("{}", explain::explain(&plan(&experiment)?).map_err(failed)?);

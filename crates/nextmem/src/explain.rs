@@ -38,7 +38,7 @@ pub fn explain(plan: &Plan) -> Result<String> {
         facts.add_row([format!("task {}", task.name()), format!("at most {} items; {}", config.limit, config.metrics.join(", "))]);
     }
 
-    let run = RunDir::open(&plan.dir).ok();
+    let run = RunDir::planned(plan);
     let mut stages = Table::new();
     stages.load_style(UTF8_FULL_CONDENSED).set_header(["stage", "steps", "passages", "trained parameters", "state"]);
     for (name, fingerprint) in &plan.stages {
@@ -50,7 +50,7 @@ pub fn explain(plan: &Plan) -> Result<String> {
             StageName::Substitution => e.train.substitution.as_ref().map(|s| (s.steps(), &s.optim, trained(plan, &s.lora, 0))),
         }
         .unwrap_or((0, &EMPTY_OPTIM, 0));
-        let state = match run.as_ref().and_then(|r| r.finished(*name, fingerprint)) {
+        let state = match run.finished(*name, fingerprint) {
             Some(dir) => format!("done in {}", dir.display()),
             None => "to run".into(),
         };

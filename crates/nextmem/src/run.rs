@@ -17,21 +17,21 @@ use crate::progress::Bars;
 use crate::run_dir::{RunDir, peak_memory_mib, read_json};
 use crate::stages::{self, Parts};
 
-/// Creates or finds the run directory: the last step that can refuse the input.
-pub fn prepare(plan: &Plan, force: bool) -> Result<RunDir> {
-    RunDir::create(plan, force)
+/// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
+pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
+    let device = crate::device::open(&plan.experiment.device, plan.experiment.seed)?;
+    Ok((device, RunDir::create(plan, force)?))
 }
 
 /// Trains what is missing, evaluates, and prints the tables.
-pub fn run(plan: &Plan, dir: &RunDir) -> Result<()> {
+pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
     let started = Instant::now();
-    let device = crate::device::open(&plan.experiment.device, plan.experiment.seed)?;
-    let (parts, entries) = stages::train(plan, dir, &device)?;
+    let (parts, entries) = stages::train(plan, dir, device)?;
     dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
     if tasks(&plan.experiment).is_empty() {
         eprintln!("no [eval] task: nothing to predict");
     } else {
-        evaluate(plan, dir, &parts, &device)?;
+        evaluate(plan, dir, &parts, device)?;
         let text = score(dir.root())?;
         println!("{text}");
     }

@@ -52,6 +52,11 @@ impl RunDir {
         }
     }
 
+    /// Where a plan's run is or will be; nothing is created.
+    pub fn planned(plan: &Plan) -> Self {
+        Self { root: plan.dir.clone() }
+    }
+
     /// The experiment this run resolved to.
     pub fn experiment(&self) -> Result<crate::experiment::Experiment> {
         let path = self.root.join("resolved.toml");

@@ -19,6 +19,7 @@ use nextmem_training::{
 };
 use serde_json::{Value, json};
 
+use crate::cli::BadInput;
 use crate::experiment::{Experiment, StageName};
 use crate::plan::Plan;
 use crate::progress::Bars;
@@ -104,6 +105,10 @@ fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
 pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
     let tokenizer = Tokenizer::open(&parts.backbone)?;
     let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
+    let (entries, rows) = (tokenizer.vocab_size(), decoder.config().vocab_size);
+    if entries > rows {
+        bail!(BadInput(format!("{}: the tokenizer has {entries} entries, config.json's vocab_size is {rows}", parts.backbone.display())));
+    }
     let encoder = match &parts.stage2 {
         None => Encoder::Bare,
         Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),

@@ -102,13 +102,9 @@ fn values_of_the_wrong_type_name_their_line() {
 fn an_adapter_of_another_size() {
     let dir = Dir::with_backbone();
     let oracle = root().join("crates/model/tests/fixtures/oracle");
-    copy(&oracle.join("tied/base"), &dir.path("base"));
-    for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
-        std::fs::copy(dir.path("backbone").join(file), dir.path("base").join(file)).unwrap();
-    }
     for stage in ["stage1", "stage2"] {
         let adapter = oracle.join("untied").join(stage);
-        let args = ["encode", "base", "text", &format!("--{stage}"), adapter.to_str().unwrap()];
+        let args = ["encode", "backbone", "text", &format!("--{stage}"), adapter.to_str().unwrap()];
         dir.run(&args).refused(&["adapter_model.safetensors", "got shape", "expected"]);
     }
     assert!(!dir.path("memory.safetensors").exists());

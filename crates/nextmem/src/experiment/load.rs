@@ -47,7 +47,9 @@ impl Experiment {
             note(&mut origins, "", &merged, Origin::Base);
             note(&mut origins, "", &table, Origin::Set);
             merge(&mut merged, table);
-            let experiment = Value::Table(merged).try_into().map_err(|e: toml::de::Error| locate(path, &text, e.message()))?;
+            // Through text once more: only an error of a text says where it is.
+            let merged = toml::to_string(&merged)?;
+            let experiment = toml::from_str(&merged).map_err(|e| locate(path, &text, &merged, &e))?;
             return Ok(Loaded { experiment, text, origins });
         }
         note(&mut origins, "", &table, Origin::Set);
@@ -62,13 +64,15 @@ fn read(path: &Path) -> Result<String> {
         .map_err(|e| anyhow!("{}: {e}; give the path of an experiment, like experiments/quickstart.toml", path.display()))
 }
 
-/// An error of merged values, with the line of the key it names where the file has it.
-fn locate(path: &Path, text: &str, message: &str) -> anyhow::Error {
-    let key = message.split('`').nth(1).unwrap_or_default();
-    let line = text.lines().position(|l| !key.is_empty() && l.trim_start().starts_with(key));
-    match line {
-        Some(line) => anyhow!("{}: line {}: {message}", path.display(), line + 1),
-        None => anyhow!("{}: {message}", path.display()),
+/// An error of merged values, with the line that the key at fault has in the experiment itself.
+fn locate(path: &Path, text: &str, merged: &str, error: &toml::de::Error) -> anyhow::Error {
+    let at = error.span().map_or(0, |s| s.start);
+    let line = merged.get(..at).map_or("", |before| &merged[before.rfind('\n').map_or(0, |i| i + 1)..]).lines().next().unwrap_or_default();
+    let key = line.split(['=', ' ']).next().unwrap_or_default();
+    let found = text.lines().position(|l| !key.is_empty() && l.trim_start().starts_with(key));
+    match found {
+        Some(number) => anyhow!("{}: line {}: `{key}`: {}", path.display(), number + 1, error.message()),
+        None => anyhow!("{}: `{line}`: {}", path.display(), error.message()),
     }
 }
 
