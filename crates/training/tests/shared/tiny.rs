@@ -1,0 +1,169 @@
+//! Tiny random models, fixed rows and a stage around them, shared by the tests of training.
+#![allow(dead_code)] // no test file uses all of it
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Tensor};
+use nextmem_model::{Decoder, DecoderConfig, LoraAdapter};
+use nextmem_training::{
+    LevelSchedule, LoopConfig, Observer, OptimConfig, Row, RowSource, Stage, SubstitutionConfig, TrainError, Trainable, reconstruction_row,
+    substitution_row,
+};
+use serde_json::Value;
+
+pub const SOD: u32 = 59;
+pub const EOT: u32 = 60;
+
+/// Two layers, grouped heads, and a head width that is not hidden / heads.
+pub fn config() -> DecoderConfig {
+    DecoderConfig {
+        vocab_size: 61,
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 12,
+        rms_norm_eps: 1e-6,
+        rope_theta: 1e4,
+        tie_word_embeddings: true,
+        max_position_embeddings: 128,
+    }
+}
+
+/// Draws from the CPU backend's only generator while no other test does.
+pub fn seeded<T>(seed: u64, draw: impl FnOnce(&Device) -> T) -> T {
+    static DRAWING: Mutex<()> = Mutex::new(());
+    let _alone = DRAWING.lock().unwrap_or_else(|e| e.into_inner());
+    let device = Device::flex();
+    device.seed(seed);
+    draw(&device)
+}
+
+pub fn decoder(seed: u64) -> Decoder {
+    seeded(seed, |device| Decoder::random(config(), 0.2, device))
+}
+
+/// An adapter of rank 3 with both factors random: a fresh B is zero and would hide half of the gradients.
+pub fn adapter(seed: u64) -> LoraAdapter {
+    struct Fill;
+    impl ModuleMapper for Fill {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|t| t.random_like(Distribution::Normal(0.0, 0.1)))
+        }
+    }
+    seeded(seed, |device| LoraAdapter::random(&config(), 3, 6.0, device).map(&mut Fill))
+}
+
+/// `special_input_embeddings` that change what `[SoD]` reads as.
+pub fn special(seed: u64) -> Tensor<2> {
+    seeded(seed, |device| Tensor::random([3, 32], Distribution::Normal(0.0, 0.2), device))
+}
+
+pub fn full(decoder: Decoder) -> Trainable {
+    Trainable { full: Some(decoder), adapter: None, special: None }
+}
+
+pub fn lora(adapter: LoraAdapter, special: Option<Tensor<2>>) -> Trainable {
+    Trainable { full: None, adapter: Some(adapter), special: special.map(Param::from_tensor) }
+}
+
+/// Fixed texts again and again, for stage 1 (no levels) or stage 2.
+#[derive(Clone)]
+pub struct FixedRows {
+    pub texts: Vec<Vec<u32>>,
+    pub levels: Option<SubstitutionConfig>,
+    /// From this place on, the rows cannot be read.
+    pub broken_from: Option<u64>,
+}
+
+impl FixedRows {
+    pub fn new(texts: Vec<Vec<u32>>, levels: Option<SubstitutionConfig>) -> Self {
+        Self { texts, levels, broken_from: None }
+    }
+}
+
+impl RowSource for FixedRows {
+    fn level(&self, step: usize) -> usize {
+        self.levels.as_ref().map_or(0, |l| l.level(step, 0))
+    }
+    fn row(&self, place: u64, level: usize) -> Result<Row, TrainError> {
+        if self.broken_from.is_some_and(|from| place >= from) {
+            return Err(TrainError::Data(format!("row {place} is broken on purpose")));
+        }
+        let x = &self.texts[(place % self.texts.len() as u64) as usize];
+        Ok(match &self.levels {
+            None => reconstruction_row(x, SOD, EOT, false),
+            Some(config) => substitution_row(x, level, config.block_tokens, SOD, EOT),
+        })
+    }
+}
+
+struct Quiet;
+
+impl Observer for Quiet {
+    fn start(&self, _stage: &str, _done: usize, _total: usize) {}
+    fn step(&self, _step: usize, _message: &str) {}
+    fn end(&self, _message: &str) {}
+}
+
+pub fn optim(learning_rate: f64, batch_size: usize) -> OptimConfig {
+    OptimConfig {
+        learning_rate,
+        warmup_steps: 0,
+        min_lr_ratio: 0.1,
+        weight_decay: 0.0,
+        beta_1: 0.9,
+        beta_2: 0.98,
+        clip_norm: 1.0,
+        batch_size,
+        accumulation: 1,
+    }
+}
+
+pub fn substitution(levels: usize, block_tokens: usize, steps_per_level: usize, steps_last_level: usize) -> SubstitutionConfig {
+    let schedule = LevelSchedule::Progressive;
+    SubstitutionConfig {
+        levels,
+        block_tokens,
+        schedule,
+        steps_per_level,
+        steps_last_level,
+        detach: true,
+        lora: None,
+        optim: optim(1e-3, 1),
+    }
+}
+
+/// A stage that logs and saves every `every` steps.
+pub fn stage<M>(dir: &Path, steps: usize, every: usize, optim: OptimConfig, rows: FixedRows) -> Stage<M> {
+    let run = LoopConfig { log_every: every, checkpoint_every: every, ..LoopConfig::default() };
+    let (name, dir) = ("test", dir.to_owned());
+    Stage { name, dir, steps, optim, run, rows: Arc::new(rows), validate: None, observer: Arc::new(Quiet) }
+}
+
+/// Every trained value, in the order of the module.
+pub fn values<M: Module>(model: &M) -> Vec<f32> {
+    struct Collect(Vec<f32>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    let mut collect = Collect(Vec::new());
+    model.visit(&mut collect);
+    collect.0
+}
+
+/// The lines of metrics.jsonl without the time they took.
+pub fn metrics(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap_or_default();
+    let line = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
+        value.as_object_mut().map(|fields| fields.remove("seconds"));
+        value
+    };
+    text.lines().map(line).collect()
+}
