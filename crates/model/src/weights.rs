@@ -105,6 +105,17 @@ impl TensorFiles {
         self.entries.get(key).map(|e| e.shape.as_slice())
     }
 
+    /// Refuses a tensor of a type that weights do not have.
+    fn float_dtype(&self, key: &str) -> Result<DType, ModelError> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::F16 => Ok(DType::F16),
+            Dtype::BF16 => Ok(DType::BF16),
+            other => Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
+        }
+    }
+
     /// Which file holds a key.
     pub fn file(&self, key: &str) -> Option<&Path> {
         self.entries.get(key).map(|e| e.file.as_path())
@@ -112,13 +123,8 @@ impl TensorFiles {
 
     /// Reads a float tensor as it is stored (F32, F16 or BF16).
     pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
+        let dtype = self.float_dtype(key)?;
         let (entry, bytes) = self.bytes(key)?;
-        let dtype = match entry.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            other => return Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
-        };
         Ok(TensorData::from_bytes_vec(bytes, entry.shape.clone(), dtype))
     }
 
@@ -144,11 +150,15 @@ impl TensorFiles {
         })
     }
 
-    fn bytes(&self, key: &str) -> Result<(&Entry, Vec<u8>), ModelError> {
-        let Some(entry) = self.entries.get(key) else {
+    fn entry(&self, key: &str) -> Result<&Entry, ModelError> {
+        self.entries.get(key).ok_or_else(|| {
             let dir = self.entries.values().next().map(|e| e.file.clone()).unwrap_or_default();
-            return Err(ModelError::MissingWeights { count: 1, first: key.into(), dir });
-        };
+            ModelError::MissingWeights { count: 1, first: key.into(), dir }
+        })
+    }
+
+    fn bytes(&self, key: &str) -> Result<(&Entry, Vec<u8>), ModelError> {
+        let entry = self.entry(key)?;
         let mut bytes = vec![0u8; entry.len];
         let mut file = File::open(&entry.file).map_err(|e| ModelError::read(&entry.file, e))?;
         file.seek(SeekFrom::Start(entry.start)).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| ModelError::read(&entry.file, e))?;
@@ -204,6 +214,7 @@ impl Checkpoint<'_> {
                     expected: shape.clone(),
                 });
             }
+            self.files.float_dtype(key)?;
         }
         // Some exporters write the tied head too; it is a copy of the embedding.
         let tied = |key: &str| config.tie_word_embeddings && key == "lm_head.weight";

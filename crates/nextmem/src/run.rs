@@ -69,7 +69,20 @@ fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<(&'stat
     Ok(methods)
 }
 
+/// Drops samples of other weights, such as those that come with a clone; those of a killed evaluation are continued.
+fn claim_samples(plan: &Plan, dir: &RunDir) -> Result<()> {
+    let stages: Vec<&str> = plan.stages.iter().map(|(_, fingerprint)| fingerprint.as_str()).collect();
+    let marker = dir.join("samples/fingerprint");
+    if std::fs::read_to_string(&marker).ok() == Some(stages.join("\n")) {
+        return Ok(());
+    }
+    let samples = dir.join("samples");
+    std::fs::remove_dir_all(&samples).and_then(|()| std::fs::create_dir_all(&samples)).with_context(|| samples.display().to_string())?;
+    dir.write("samples/fingerprint", stages.join("\n").as_bytes())
+}
+
 fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result<()> {
+    claim_samples(plan, dir)?;
     let e = &plan.experiment;
     let batch = e.eval.batch_size;
     for (name, method) in methods(e, parts, device)? {

@@ -18,12 +18,16 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] nextmem_model::ModelError),
     /// The loss is no longer a number.
-    #[error("the loss is {loss} at step {step} - lower learning_rate or clip_norm; the last checkpoint is intact")]
+    #[error(
+        "step {step}: the loss is {loss}, the gradient's norm {norm} - lower learning_rate or clip_norm; the last checkpoint is intact"
+    )]
     Diverged {
         /// The step it happened at.
         step: usize,
         /// The loss.
         loss: f32,
+        /// The gradient's norm.
+        norm: f64,
     },
     /// Reading or writing the run directory failed.
     #[error("{path}: {source}", path = .path.display())]

@@ -181,13 +181,13 @@ where
             let level = passes[0].level;
             let model = learner.model();
             let (grads, loss) = gradients(&model, passes, stage.run.shards);
-            if !loss.is_finite() {
-                return Err(TrainError::Diverged { step, loss });
-            }
-
             // 2. Clip, step
             let (grads, norm) = clip(&model, grads, stage.optim.clip_norm);
             drop(model);
+            // Either would reach the weights with the step below.
+            if !loss.is_finite() || !norm.is_finite() {
+                return Err(TrainError::Diverged { step, loss, norm });
+            }
             learner.lr_step();
             learner.optimizer_step(grads);
             sum += f64::from(loss);
