@@ -259,23 +259,3 @@ fn a_gradient_that_is_no_number_never_reaches_a_checkpoint() {
         assert!(saved(dir.path(), "model").is_empty(), "a checkpoint holds weights that are no numbers");
     }
 }
-#[test]
-fn zz_probe() {
-    use burn::{lr_scheduler::LrSchedulerRecord, optim::OptimizerRecord, store::ModuleRecord, train::checkpoint::Checkpoint};
-    let dir = tempfile::tempdir().unwrap();
-    fit(stage1(7), setting(dir.path(), broken_at(13, stage1_rows()))).unwrap_err();
-    for part in ["model", "optim", "scheduler"] {
-        for kept in [0.0, 0.5, 0.99, 1.0] {
-            let path = dir.path().join(format!("checkpoint/{part}-10.bpk"));
-            let bytes = std::fs::read(&path).unwrap();
-            let cut = dir.path().join("cut.bpk");
-            std::fs::write(&cut, &bytes[..(bytes.len() as f64 * kept) as usize]).unwrap();
-            let ok = match part {
-                "model" => <ModuleRecord as Checkpoint>::load(cut).is_ok(),
-                "optim" => <OptimizerRecord as Checkpoint>::load(cut).is_ok(),
-                _ => <LrSchedulerRecord as Checkpoint>::load(cut).is_ok(),
-            };
-            println!("{part} {kept} {} bytes: {ok}", bytes.len());
-        }
-    }
-}
