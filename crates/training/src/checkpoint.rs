@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 
@@ -31,6 +34,8 @@ impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
         // A leftover of a killed run is in the way of the writer.
         let _ = std::fs::remove_file(&partial);
         record.save(partial.clone())?;
+        // On disk before it gets its name, or a power cut could leave a named file without its data.
+        std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(CheckpointerError::IOError)?;
         std::fs::rename(&partial, file(&self.dir, self.part, step)).map_err(CheckpointerError::IOError)
     }
 
@@ -46,13 +51,23 @@ impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
     }
 }
 
-/// The step of the newest whole checkpoint.
-pub(crate) fn latest(dir: &Path) -> Option<usize> {
-    let steps = std::fs::read_dir(dir).ok()?.filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse::<usize>().ok()
-    });
-    steps.filter(|step| PARTS.iter().all(|part| file(dir, part, *step).exists())).max()
+/// The steps of the whole checkpoints, in order. One that was damaged on disk is not whole.
+pub(crate) fn whole(dir: &Path) -> Vec<usize> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    let mut steps: Vec<usize> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok())
+        .filter(|step| readable(dir, *step))
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Whether burn accepts all three files; it checks headers and sizes and leaves the values on disk.
+fn readable(dir: &Path, step: usize) -> bool {
+    let [model, optim, scheduler] = PARTS.map(|part| file(dir, part, step));
+    <ModuleRecord as Checkpoint>::load(model).is_ok()
+        && <OptimizerRecord as Checkpoint>::load(optim).is_ok()
+        && <LrSchedulerRecord as Checkpoint>::load(scheduler).is_ok()
 }
 
 /// Saves whenever asked and keeps the last two: one may be in the middle of being written.

@@ -17,7 +17,7 @@ use burn::train::{
 use serde_json::{Value, json};
 
 use crate::batch::{Batch, RowSource};
-use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, latest};
+use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, whole};
 use crate::config::{LoopConfig, OptimConfig};
 use crate::error::TrainError;
 use crate::gradients::{clip, gradients};
@@ -71,7 +71,8 @@ where
 {
     let checkpoints = stage.dir.join("checkpoint");
     std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::Io { path: checkpoints.clone(), source })?;
-    let resumed = latest(&checkpoints);
+    let saved = whole(&checkpoints);
+    let resumed = saved.last().copied();
     let start = resumed.unwrap_or(0);
     truncate_log(&stage.dir.join("metrics.jsonl"), start)?;
 
@@ -89,7 +90,7 @@ where
     let [model_part, optim_part, schedule_part] = PARTS.map(|part| AtomicCheckpointer::new(&checkpoints, part));
     let mut training = SupervisedTraining::new(&dir, loader.clone(), loader)
         .with_custom_checkpointers(model_part, optim_part, schedule_part)
-        .with_checkpointing_strategy(KeepTwo { saved: resumed.into_iter().collect() })
+        .with_checkpointing_strategy(KeepTwo { saved: saved.into() })
         .with_application_logger(None)
         .renderer(Box::new(Silent))
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));

@@ -121,7 +121,6 @@ fn interrupted_equals_uninterrupted() {
 }
 
 #[test]
-#[ignore = "known gap: burn panics on a damaged checkpoint; three may stay after a resume"]
 fn only_the_last_two_checkpoints_stay() {
     on_the_cpu("only_the_last_two_checkpoints_stay", || {
         let (whole, parts) = assert_resumes!(stage1, stage1_rows(), two_checkpoints);
@@ -134,7 +133,6 @@ fn only_the_last_two_checkpoints_stay() {
 }
 
 #[test]
-#[ignore = "known gap: burn panics on a damaged checkpoint; three may stay after a resume"]
 fn a_damaged_checkpoint_does_no_harm() {
     on_the_cpu("a_damaged_checkpoint_does_no_harm", || {
         let whole = tempfile::tempdir().unwrap();
