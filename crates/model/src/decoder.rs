@@ -287,9 +287,17 @@ fn project(x: Tensor<3>, weight: &Param<Tensor<2>>, lora: Option<&LoraPair>) -> 
 /// `y = w * x / sqrt(mean(x^2) + eps)` over the last dimension, the statistics in f32 as in transformers.
 fn rms_norm<const D: usize>(x: Tensor<D>, weight: &Param<Tensor<1>>, eps: f64) -> Tensor<D> {
     let dtype = x.dtype();
-    let x = if dtype == DType::F32 { x } else { x.cast(DType::F32) };
+    let x = widened(x);
     let scale = (x.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
     (x * scale).cast(dtype) * weight.val().unsqueeze()
+}
+
+/// Half types as f32, others as they are: what sums many terms is computed in at least f32.
+pub fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.cast(DType::F32),
+        _ => x,
+    }
 }
 
 #[cfg(test)]

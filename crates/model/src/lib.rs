@@ -29,6 +29,7 @@ mod kv_cache;
 mod lora;
 mod method;
 mod peft;
+mod random_checkpoint;
 mod rope;
 mod special;
 mod tokenizer;
@@ -37,13 +38,14 @@ mod weights;
 
 pub use autoencoder::{Autoencoder, Encoder, SpecialDelta, check_lengths, encode_embeds, pad_embeds, token_tensor};
 pub use config::DecoderConfig;
-pub use decoder::{Attention, Decoder, DecoderLayer, Mlp};
+pub use decoder::{Attention, Decoder, DecoderLayer, Mlp, widened};
 pub use error::ModelError;
 pub use generate::{Decoding, generate};
 pub use kv_cache::KvCache;
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
 pub use method::{AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
 pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
+pub use random_checkpoint::write_random_checkpoint;
 pub use special::{SpecialTokensError, read_special_embeddings};
 pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
 pub use weights::{

@@ -240,6 +240,11 @@ struct ExpectedShapes {
     device: Device,
 }
 
+/// Key and file shape of every weight of a model.
+pub(crate) fn expected_shapes(config: &DecoderConfig, device: &Device) -> BTreeMap<String, Vec<usize>> {
+    ExpectedShapes::of(config, device)
+}
+
 impl ExpectedShapes {
     fn of(config: &DecoderConfig, device: &Device) -> BTreeMap<String, Vec<usize>> {
         let mut source = Self { shapes: BTreeMap::new(), device: device.clone() };

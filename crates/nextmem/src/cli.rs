@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use nextmem_eval::EvalError;
 use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
-use crate::experiment::Experiment;
+use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{explain, memory, parity, run, source};
+use crate::{bench, device, explain, memory, parity, portability, run, source};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
@@ -97,6 +97,27 @@ enum Verb {
         #[arg(long, default_value_t = 5)]
         top: usize,
     },
+    /// List the devices of this build and this machine, and what the others need
+    Devices,
+    /// Compare devices: every operation, the model, gradients and training steps against f64 on the CPU
+    Portability {
+        /// The experiment whose weights, sizes and passages are used
+        experiment: PathBuf,
+        /// Devices as backend[@index][:dtype], like flex,wgpu,cuda:bf16; without it every backend of this build in f32
+        #[arg(long, value_delimiter = ',')]
+        devices: Vec<String>,
+        /// Where NAME.md and NAME.json go
+        #[arg(long, default_value = "results/portability")]
+        out: PathBuf,
+    },
+    /// Time encoding, decoding, a training step and loading, here and in PyTorch
+    Bench(bench::Options),
+    /// Our part of `bench`
+    #[command(hide = true)]
+    BenchWorker { workload: PathBuf, out: PathBuf },
+    /// One device's part of `portability`
+    #[command(hide = true)]
+    PortabilityWorker { job: PathBuf, backend: String, index: usize, dtype: String },
     /// Recompute every reference value of a directory made by scripts/golden/make_oracle.py
     Parity {
         /// A directory with base/, stage1/, stage2/, expected.safetensors and meta.json
@@ -177,7 +198,7 @@ impl Cli {
     pub fn execute(self) -> Result<(), Failure> {
         match self.verb {
             Verb::Run { experiment, force } => {
-                crate::device::pin_default_device();
+                device::pin_default_device();
                 let plan = plan(&experiment)?;
                 let (device, dir) = run::prepare(&plan, force).map_err(bad_input)?;
                 run::run(&plan, &device, &dir).map_err(failed)
@@ -198,6 +219,16 @@ impl Cli {
             Verb::Decode { model, memories } => memory::decode(&model, &memories).map_err(failed),
             Verb::Ask { model, memories, question, comp } => memory::ask(&model, &memories, &question, comp).map_err(failed),
             Verb::Search { model, memories, query, top } => memory::search(&model, &memories, &query, top).map_err(failed),
+            Verb::Devices => {
+                println!("{}", device::devices());
+                Ok(())
+            }
+            Verb::Portability { experiment, devices, out } => portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed),
+            Verb::Bench(options) => bench::bench(&options).map_err(failed),
+            Verb::BenchWorker { workload, out } => bench::work(&workload, &out).map_err(failed),
+            Verb::PortabilityWorker { job, backend, index, dtype } => {
+                portability::work(&job, &DeviceConfig { backend, index, dtype }).map_err(failed)
+            }
             Verb::Parity { dir, device, tolerance } => parity::parity(&dir, &device, tolerance).map_err(failed),
         }
     }

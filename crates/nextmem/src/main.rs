@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod cli;
 mod device;
 mod experiment;
 mod explain;
 mod memory;
+mod panics;
 mod parity;
 mod plan;
+mod portability;
 mod progress;
 mod run;
 mod run_dir;
@@ -18,11 +21,17 @@ mod source;
 mod stages;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    let cli = cli::Cli::parse();
+    panics::install();
+    match panics::explained(|| cli.execute()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
             eprintln!("error: {:#}", failure.error);
             ExitCode::from(failure.code)
+        }
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(1)
         }
     }
 }

@@ -96,22 +96,32 @@ impl RunDir {
 
     /// Writes manifest.json: what ran, on what, when.
     pub fn manifest(&self, plan: &Plan, stages: &[Value], seconds: f64) -> Result<()> {
-        let manifest = json!({
+        let mut manifest = provenance();
+        let own = json!({
             "name": plan.experiment.name,
-            "nextmem": env!("CARGO_PKG_VERSION"),
-            "commit": git(&["rev-parse", "HEAD"]),
-            "dirty": git(&["status", "--porcelain", "--untracked-files=no"]).map(|s| !s.is_empty()),
-            "cargo_lock": std::fs::read("Cargo.lock").ok().map(|b| sha256(&b)),
             "device": plan.experiment.device,
-            "cores": std::thread::available_parallelism().map(|n| n.get()).ok(),
             "peak_memory_mib": peak_memory_mib(),
             "data": plan.data_identity,
             "backbone": plan.backbone_label(),
             "stages": stages,
             "seconds": seconds.round(),
         });
+        if let (Some(all), Value::Object(own)) = (manifest.as_object_mut(), own) {
+            all.extend(own);
+        }
         self.write("manifest.json", format!("{manifest:#}\n").as_bytes())
     }
+}
+
+/// Which program made a result, and on how many cores.
+pub fn provenance() -> Value {
+    json!({
+        "nextmem": env!("CARGO_PKG_VERSION"),
+        "commit": git(&["rev-parse", "HEAD"]),
+        "dirty": git(&["status", "--porcelain", "--untracked-files=no"]).map(|s| !s.is_empty()),
+        "cargo_lock": std::fs::read("Cargo.lock").ok().map(|b| sha256(&b)),
+        "cores": std::thread::available_parallelism().map(|n| n.get()).ok(),
+    })
 }
 
 /// SHA-256 in hex.
@@ -129,9 +139,14 @@ fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
-/// Highest resident memory of this process, where the system tells (Linux).
+/// [`peak_memory_bytes`] in MiB.
 pub fn peak_memory_mib() -> Option<u64> {
+    peak_memory_bytes().map(|bytes| bytes >> 20)
+}
+
+/// Highest resident memory of this process, where the system tells (Linux).
+pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

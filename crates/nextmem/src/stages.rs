@@ -17,6 +17,7 @@ use nextmem_training::{
     LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel,
     Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cli::BadInput;
@@ -30,7 +31,7 @@ use crate::source::{Source, examples};
 const NANO_INIT_STD: f64 = 0.05;
 
 /// Where the trained parts of a run are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Parts {
     /// The backbone's Hugging Face directory.
     pub backbone: PathBuf,
@@ -104,17 +105,23 @@ fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
 /// Reads the trained parts into an autoencoder.
 pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
     let tokenizer = Tokenizer::open(&parts.backbone)?;
-    let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
-    let (entries, rows) = (tokenizer.vocab_size(), decoder.config().vocab_size);
+    let autoencoder = autoencoder(parts, tokenizer.sod(), device)?;
+    let (entries, rows) = (tokenizer.vocab_size(), autoencoder.decoder.config().vocab_size);
     if entries > rows {
         bail!(BadInput(format!("{}: the tokenizer has {entries} entries, config.json's vocab_size is {rows}", parts.backbone.display())));
     }
+    Ok((autoencoder, tokenizer))
+}
+
+/// Reads the trained parts of a model whose `[SoD]` is known.
+pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
+    let (decoder, special) = after_stage1(parts, sod, device)?;
     let encoder = match &parts.stage2 {
         None => Encoder::Bare,
         Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
         Some(dir) => Encoder::Full(Box::new(load_decoder(dir, device)?)),
     };
-    Ok((Autoencoder { decoder, encoder, special, sod: tokenizer.sod() }, tokenizer))
+    Ok(Autoencoder { decoder, encoder, special, sod })
 }
 
 /// The decoder after stage 1, its adapter merged, and the special-token rows.

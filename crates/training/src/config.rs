@@ -1,5 +1,6 @@
 //! What an experiment file says about training. Every struct refuses unknown keys.
 
+use burn::optim::AdamWConfig;
 use serde::{Deserialize, Serialize};
 
 /// AdamW with warm-up and cosine decay. None of these is published for NextMem; all are our choice.
@@ -31,6 +32,31 @@ pub struct OptimConfig {
     /// Passes whose gradients are averaged into one step.
     #[serde(default = "defaults::one")]
     pub accumulation: usize,
+}
+
+impl OptimConfig {
+    /// A plain AdamW with one row per pass, for checks that no experiment configures.
+    pub fn example() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            warmup_steps: 0,
+            min_lr_ratio: defaults::min_lr_ratio(),
+            weight_decay: 0.0,
+            beta_1: defaults::beta_1(),
+            beta_2: defaults::beta_2(),
+            clip_norm: defaults::clip_norm(),
+            batch_size: 1,
+            accumulation: defaults::one(),
+        }
+    }
+
+    pub(crate) fn adamw(&self) -> AdamWConfig {
+        AdamWConfig::new()
+            .with_beta_1(self.beta_1)
+            .with_beta_2(self.beta_2)
+            .with_epsilon(1e-8)
+            .with_weight_decay(self.weight_decay)
+    }
 }
 
 /// LoRA instead of training all parameters; the paper has rank 16, alpha 32.

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use burn::optim::AdamWConfig;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
     TrainStep, TrainingComponents, TrainingStrategy, ValidLoader,
@@ -20,11 +18,10 @@ use crate::batch::{Batch, RowSource};
 use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, whole};
 use crate::config::{LoopConfig, OptimConfig};
 use crate::error::TrainError;
-use crate::gradients::{clip, gradients};
 use crate::loader::StepLoader;
 use crate::objective::StepLoss;
 use crate::renderer::Silent;
-use crate::schedule::WarmupCosine;
+use crate::steps::{advance, learner};
 
 /// Told about every step; the binary draws a progress bar from it.
 pub trait Observer: Send + Sync {
@@ -76,13 +73,7 @@ where
     let start = resumed.unwrap_or(0);
     truncate_log(&stage.dir.join("metrics.jsonl"), start)?;
 
-    let optim = AdamWConfig::new()
-        .with_beta_1(stage.optim.beta_1)
-        .with_beta_2(stage.optim.beta_2)
-        .with_epsilon(1e-8)
-        .with_weight_decay(stage.optim.weight_decay)
-        .init();
-    let schedule = WarmupCosine::new(stage.optim.learning_rate, stage.optim.warmup_steps, stage.steps, stage.optim.min_lr_ratio);
+    let learner = learner(model, &stage.optim, stage.steps);
     let loader = StepLoader::new(stage.rows.clone(), stage.optim.batch_size, stage.optim.accumulation, start, stage.steps);
     let failure = Arc::new(Mutex::new(None));
     let dir = stage.dir.clone();
@@ -97,7 +88,7 @@ where
     if let Some(step) = resumed {
         training = training.checkpoint(step);
     }
-    let result = training.launch(Learner::new(model.train(), optim, ModuleLrScheduler::new(schedule)));
+    let result = training.launch(learner);
     if let Some(error) = failure.lock().unwrap_or_else(|e| e.into_inner()).take() {
         return Err(error);
     }
@@ -173,28 +164,18 @@ where
         let (mut sum, mut norms, mut message) = (0.0, 0.0, String::from("nothing left to do"));
         let mut since = Instant::now();
         for step in self.start + 1..=stage.steps {
-            // 1. Gradients, averaged over the accumulated passes
+            // 1. Gradients, averaged over the accumulated passes, and a step
             let mut passes = Vec::with_capacity(stage.optim.accumulation);
             for _ in 0..stage.optim.accumulation {
                 let batch = batches.next().ok_or(TrainError::EmptyDataset)?;
                 passes.push(batch.map_err(|e| TrainError::Data(e.to_string()))?);
             }
             let level = passes[0].level;
-            let model = learner.model();
-            let (grads, loss) = gradients(&model, passes, stage.run.shards);
-            // 2. Clip, step
-            let (grads, norm) = clip(&model, grads, stage.optim.clip_norm);
-            drop(model);
-            // Either would reach the weights with the step below.
-            if !loss.is_finite() || !norm.is_finite() {
-                return Err(TrainError::Diverged { step, loss, norm });
-            }
-            learner.lr_step();
-            learner.optimizer_step(grads);
+            let (loss, norm) = advance(learner, passes, &stage.optim, stage.run.shards, step)?;
             sum += f64::from(loss);
             norms += norm;
 
-            // 3. Log, validate, checkpoint
+            // 2. Log, validate, checkpoint
             if step % stage.run.log_every == 0 || step == stage.steps {
                 let n = ((step - 1) % stage.run.log_every + 1) as f64;
                 let line = json!({

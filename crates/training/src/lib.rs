@@ -11,6 +11,7 @@ mod loader;
 mod objective;
 mod renderer;
 mod schedule;
+mod steps;
 mod stream;
 mod validate;
 
@@ -23,5 +24,6 @@ pub use error::TrainError;
 pub use fit::{Observer, Stage, Validate, fit};
 pub use gradients::global_norm;
 pub use objective::{Objective, StepLoss, SubstitutionModel, TokenModel, Trainable};
+pub use steps::Stepper;
 pub use stream::{Stream, mix};
 pub use validate::{Score, Validation, validate_reconstruction, validate_substitution};

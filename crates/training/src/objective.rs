@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
-use nextmem_model::{Decoder, LoraAdapter, SpecialDelta, encode_embeds, token_tensor};
+use nextmem_model::{Decoder, LoraAdapter, SpecialDelta, encode_embeds, token_tensor, widened};
 
 use crate::batch::{Batch, Row};
 
@@ -205,8 +205,8 @@ fn next_token_loss(decoder: &Decoder, hidden: Tensor<3>, batch: &Batch) -> Tenso
     let positions = Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device);
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
     let picked = hidden.reshape([rows * seq, width]).select(0, positions).unsqueeze::<3>();
-    let logits = decoder.logits(picked).squeeze_dim::<2>(0).cast(burn::tensor::DType::F32);
-    activation::log_softmax(logits, 1).gather(1, targets).mean().neg()
+    let logits = decoder.logits(picked).squeeze_dim::<2>(0);
+    activation::log_softmax(widened(logits), 1).gather(1, targets).mean().neg()
 }
 
 macro_rules! learner_steps {

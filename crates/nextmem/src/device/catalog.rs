@@ -1,0 +1,116 @@
+//! `devices`: what this build and this machine offer.
+
+use std::panic::AssertUnwindSafe;
+
+use burn::tensor::Device;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+
+use super::{backends, devices_of, float_types};
+use crate::panics;
+
+/// One row of the table.
+struct Row {
+    name: String,
+    driver: String,
+    memory: String,
+    dtypes: String,
+    tensor_cores: String,
+}
+
+/// Every device of every backend in a table, and what to do to get the others.
+pub fn devices() -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["backend", "index", "device", "driver", "memory", "dtypes", "tensor cores"]);
+    let mut missing = Vec::new();
+    for backend in backends() {
+        if backend.devices.is_none() {
+            missing.push(format!("{0}: not in this build; `cargo build --release --features {0}` adds it, and it needs {1}", backend.name, backend.needs));
+            continue;
+        }
+        let devices = devices_of(&backend);
+        if devices.is_empty() {
+            missing.push(format!("{}: in this build, but this machine has no such device; it needs {}", backend.name, backend.needs));
+        }
+        for (index, device) in devices.iter().enumerate() {
+            match panics::quietly(AssertUnwindSafe(|| describe(backend.name, device))) {
+                Ok(row) => table.add_row([backend.name.into(), index.to_string(), row.name, row.driver, row.memory, row.dtypes, row.tensor_cores]),
+                Err(reason) => table.add_row([backend.name.into(), index.to_string(), format!("cannot be opened: {reason}")]),
+            };
+        }
+    }
+    let mut text = format!("{table}\n\nChoose one in an experiment:\n  [device]\n  backend = \"flex\"   # or another of the table\n  index = 0\n  dtype = \"f32\"\n");
+    if !missing.is_empty() {
+        text.push_str(&format!("\nNot available:\n  {}\n", missing.join("\n  ")));
+    }
+    text
+}
+
+fn describe(backend: &str, device: &Device) -> Row {
+    let dtypes = float_types(device).join(", ");
+    let Some((name, memory, tensor_cores)) = of_gpu(device) else {
+        let memory = available_memory().map_or("-".into(), |bytes| format!("{} free", gib(bytes)));
+        return Row { name: cpu_name(), driver: "-".into(), memory, dtypes, tensor_cores: "-".into() };
+    };
+    let driver = if backend == "cuda" { nvidia_driver() } else { graphics_driver(&name) };
+    Row { driver: driver.unwrap_or_else(|| "-".into()), name, memory, dtypes, tensor_cores }
+}
+
+/// Name, memory and matrix units of a device that cubecl runs.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn of_gpu(device: &Device) -> Option<(String, String, String)> {
+    let burn::backend::DispatchDevice::Cube(cube) = device.as_dispatch() else { return None };
+    let client = cube.client();
+    let properties = client.properties();
+    let memory = properties.memory.max_memory().map_or_else(
+        || format!("buffers up to {}", gib(properties.memory.max_page_size)),
+        gib,
+    );
+    let matmul = &properties.features.matmul;
+    let tensor_cores = if matmul.cmma.is_empty() && matmul.mma.is_empty() { "no" } else { "yes" };
+    Some((properties.identity.name.clone(), memory, tensor_cores.to_string()))
+}
+
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+fn of_gpu(_device: &Device) -> Option<(String, String, String)> {
+    None
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
+}
+
+/// The kernel driver's version, where the system tells (Linux).
+fn nvidia_driver() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    text.split_whitespace().find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit())).map(String::from)
+}
+
+/// What the graphics API says about the driver of an adapter.
+#[cfg(feature = "wgpu")]
+fn graphics_driver(name: &str) -> Option<String> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = cubecl::future::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let info = adapters.iter().map(wgpu::Adapter::get_info).find(|info| info.name == name)?;
+    Some(format!("{:?}, {} {}", info.backend, info.driver, info.driver_info).trim().to_string())
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn graphics_driver(_name: &str) -> Option<String> {
+    None
+}
+
+/// The processor's name and core count.
+pub(super) fn cpu_name() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split(':').nth(1)).map_or("CPU", str::trim);
+    format!("{model}, {cores} cores")
+}
+
+/// Memory that programs may still take, where the system tells (Linux).
+fn available_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
