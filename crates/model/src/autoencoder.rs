@@ -211,9 +211,8 @@ mod tests {
 
     fn model() -> Autoencoder {
         let device = Device::flex();
-        device.seed(11);
-        let decoder = Decoder::random(tiny(true), 0.3, &device);
-        let adapter = LoraAdapter::random(decoder.config(), 2, 4.0, &device);
+        let decoder = Decoder::random(tiny(true), 0.3, 11, &device);
+        let adapter = LoraAdapter::random(decoder.config(), 2, 4.0, 11, &device);
         Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: 59 }
     }
 

@@ -1,17 +1,17 @@
 //! The Qwen3 decoder: pre-norm, grouped-query attention with q/k norm, SwiGLU, rotary halves.
 //!
-//! Module fields carry the checkpoint's own names, so a parameter's path is its key. Projections are stored
-//! `[in, out]` (transposed from the file). No module owns a KV cache or an adapter: both come with the call.
+//! Module fields carry the checkpoint's own names, so a parameter's path is its key; weights have the file's shapes,
+//! projections `[out, in]`. No module owns a KV cache or an adapter: both come with the call.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::linear;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use crate::config::DecoderConfig;
 use crate::kv_cache::KvCache;
 use crate::lora::{LoraAdapter, LoraLayer, LoraPair};
+use crate::product::product;
 use crate::rope::Rope;
-use crate::weight_source::{RandomWeights, WeightSource};
+use crate::weight_source::{HostRandom, RandomWeights, WeightSource};
 
 /// Grouped-query self-attention.
 #[derive(Module, Debug)]
@@ -47,7 +47,7 @@ pub struct Decoder {
     pub(crate) embed_tokens: Param<Tensor<2>>,
     pub(crate) layers: Vec<DecoderLayer>,
     pub(crate) norm: Param<Tensor<1>>,
-    /// `[hidden, vocab]`; absent when the head is tied to `embed_tokens`.
+    /// `[vocab, hidden]`; absent when the head is tied to `embed_tokens`.
     pub(crate) lm_head: Option<Param<Tensor<2>>>,
     #[module(skip)]
     config: DecoderConfig,
@@ -61,11 +61,11 @@ struct Layout {
 }
 
 impl Decoder {
-    /// A model with random weights: normal of the given standard deviation, norms at 1.
-    pub fn random(config: DecoderConfig, std: f64, device: &Device) -> Self {
+    /// A model with random weights: normal of the given standard deviation, norms at 1; the same on every device.
+    pub fn random(config: DecoderConfig, std: f64, seed: u64, device: &Device) -> Self {
         // The projections that write to the residual stream start smaller, so that its size does not grow with depth.
         let out_std = std / (2.0 * config.num_hidden_layers as f64).sqrt();
-        let mut source = RandomWeights { std, out_std, device: device.clone() };
+        let mut source = RandomWeights { std, out_std, random: HostRandom::new(seed), device: device.clone() };
         let Ok(model) = Self::build(config, &mut source);
         model
     }
@@ -81,25 +81,25 @@ impl Decoder {
             layers.push(DecoderLayer {
                 input_layernorm: source.norm(&key("input_layernorm"), hidden)?,
                 self_attn: Attention {
-                    q_proj: source.projection(&key("self_attn.q_proj"), [hidden, q])?,
-                    k_proj: source.projection(&key("self_attn.k_proj"), [hidden, kv])?,
-                    v_proj: source.projection(&key("self_attn.v_proj"), [hidden, kv])?,
-                    o_proj: source.projection(&key("self_attn.o_proj"), [q, hidden])?,
+                    q_proj: source.projection(&key("self_attn.q_proj"), [q, hidden])?,
+                    k_proj: source.projection(&key("self_attn.k_proj"), [kv, hidden])?,
+                    v_proj: source.projection(&key("self_attn.v_proj"), [kv, hidden])?,
+                    o_proj: source.projection(&key("self_attn.o_proj"), [hidden, q])?,
                     q_norm: source.norm(&key("self_attn.q_norm"), dim)?,
                     k_norm: source.norm(&key("self_attn.k_norm"), dim)?,
                 },
                 post_attention_layernorm: source.norm(&key("post_attention_layernorm"), hidden)?,
                 mlp: Mlp {
-                    gate_proj: source.projection(&key("mlp.gate_proj"), [hidden, inner])?,
-                    up_proj: source.projection(&key("mlp.up_proj"), [hidden, inner])?,
-                    down_proj: source.projection(&key("mlp.down_proj"), [inner, hidden])?,
+                    gate_proj: source.projection(&key("mlp.gate_proj"), [inner, hidden])?,
+                    up_proj: source.projection(&key("mlp.up_proj"), [inner, hidden])?,
+                    down_proj: source.projection(&key("mlp.down_proj"), [hidden, inner])?,
                 },
             });
         }
         let norm = source.norm("model.norm.weight", hidden)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(source.projection("lm_head.weight", [hidden, config.vocab_size])?),
+            false => Some(source.projection("lm_head.weight", [config.vocab_size, hidden])?),
         };
         Ok(Self { embed_tokens, layers, norm, lm_head, config })
     }
@@ -173,8 +173,8 @@ impl Decoder {
     /// - hidden: `[batch, seq, hidden]`; returns `[batch, seq, vocab]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
-            Some(head) => linear(hidden, head.val(), None),
-            None => linear(hidden, self.embed_tokens.val().transpose(), None),
+            Some(head) => product(hidden, head.val()),
+            None => product(hidden, self.embed_tokens.val()),
         }
     }
 
@@ -276,11 +276,11 @@ impl Decoder {
 /// Added to the scores of keys that a query must not see: far below any score, yet finite in every float type.
 const HIDDEN: f32 = -6.0e4;
 
-/// `x W + s (x A) B`: the adapter acts on the activations, so one frozen base serves encoder and decoder.
+/// `x W^T + s (x A^T) B^T`: the adapter acts on the activations, so one frozen base serves encoder and decoder.
 fn project(x: Tensor<3>, weight: &Param<Tensor<2>>, lora: Option<&LoraPair>) -> Tensor<3> {
     match lora {
-        None => linear(x, weight.val(), None),
-        Some(pair) => linear(x.clone(), weight.val(), None) + pair.forward(x),
+        None => product(x, weight.val()),
+        Some(pair) => product(x.clone(), weight.val()) + pair.forward(x),
     }
 }
 
@@ -308,9 +308,7 @@ mod tests {
     use burn::tensor::Distribution;
 
     fn model(tied: bool) -> Decoder {
-        let device = Device::flex();
-        device.seed(3);
-        Decoder::random(tiny(tied), 0.2, &device)
+        Decoder::random(tiny(tied), 0.2, 3, &Device::flex())
     }
 
     fn embeds(batch: usize, seq: usize) -> Tensor<3> {

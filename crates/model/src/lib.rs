@@ -12,7 +12,7 @@
 //!     num_key_value_heads: 2, head_dim: 16, rms_norm_eps: 1e-6, rope_theta: 1e4, tie_word_embeddings: true,
 //!     max_position_embeddings: 128,
 //! };
-//! let decoder = Decoder::random(config, 0.02, &Device::flex());
+//! let decoder = Decoder::random(config, 0.02, 7, &Device::flex());
 //! let model = Autoencoder { decoder, encoder: Encoder::Bare, special: None, sod: 62 };
 //! let latents = model.encode(&[vec![5, 6, 7], vec![8]], 4);
 //! assert_eq!(latents.dims(), [2, 4, 32]);
@@ -29,6 +29,7 @@ mod kv_cache;
 mod lora;
 mod method;
 mod peft;
+mod product;
 mod random_checkpoint;
 mod rope;
 mod special;

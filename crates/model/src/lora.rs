@@ -1,21 +1,22 @@
 //! LoRA on the activations, and its merge into a decoder.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::config::DecoderConfig;
 use crate::decoder::Decoder;
+use crate::product::product;
+use crate::weight_source::HostRandom;
 
 /// Every projection an adapter may target, in Qwen3's order.
 pub const TARGETS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
-/// The two factors of one projection's update, `dW = scaling * A B`.
+/// The two factors of one projection's update, `dW = scaling * B A`.
 #[derive(Module, Debug)]
 pub struct LoraPair {
-    /// `[in, rank]`
+    /// `[rank, in]`
     pub(crate) lora_a: Param<Tensor<2>>,
-    /// `[rank, out]`
+    /// `[out, rank]`
     pub(crate) lora_b: Param<Tensor<2>>,
     #[module(skip)]
     pub(crate) scaling: f64,
@@ -23,11 +24,11 @@ pub struct LoraPair {
 
 impl LoraPair {
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        linear(linear(x, self.lora_a.val(), None), self.lora_b.val(), None) * self.scaling
+        product(product(x, self.lora_a.val()), self.lora_b.val()) * self.scaling
     }
 
     fn delta(&self) -> Tensor<2> {
-        self.lora_a.val().matmul(self.lora_b.val()) * self.scaling
+        self.lora_b.val().matmul(self.lora_a.val()) * self.scaling
     }
 }
 
@@ -79,7 +80,8 @@ pub struct LoraAdapter {
 
 impl LoraAdapter {
     /// A fresh adapter on all seven projections: A uniform as PEFT's Kaiming (a = sqrt 5: bound 1 / sqrt(in)), B zero.
-    pub fn random(config: &DecoderConfig, rank: usize, alpha: f64, device: &Device) -> Self {
+    pub fn random(config: &DecoderConfig, rank: usize, alpha: f64, seed: u64, device: &Device) -> Self {
+        let mut random = HostRandom::new(seed);
         let layers = (0..config.num_hidden_layers)
             .map(|_| {
                 let mut layer = LoraLayer::default();
@@ -87,8 +89,8 @@ impl LoraAdapter {
                     if let (Some(slot), Some([input, output])) = (layer.slot(target), config.projection(target)) {
                         let bound = 1.0 / (input as f64).sqrt();
                         *slot = Some(LoraPair {
-                            lora_a: Param::from_tensor(Tensor::random([input, rank], Distribution::Uniform(-bound, bound), device)),
-                            lora_b: Param::from_tensor(Tensor::zeros([rank, output], device)),
+                            lora_a: Param::from_tensor(random.tensor([rank, input], Distribution::Uniform(-bound, bound), device)),
+                            lora_b: Param::from_tensor(Tensor::zeros([output, rank], device)),
                             scaling: alpha / rank as f64,
                         });
                     }
@@ -139,17 +141,17 @@ mod tests {
                 param.map(|t| t.random_like(Distribution::Normal(0.0, 0.1)))
             }
         }
-        LoraAdapter::random(&tiny(true), 3, 6.0, device).map(&mut Fill)
+        LoraAdapter::random(&tiny(true), 3, 6.0, 5, device).map(&mut Fill)
     }
 
     #[test]
     fn fresh_adapter_changes_nothing_and_merge_equals_the_adapter() {
         let device = Device::flex();
         device.seed(5);
-        let decoder = Decoder::random(tiny(true), 0.2, &device);
+        let decoder = Decoder::random(tiny(true), 0.2, 5, &device);
         let x = Tensor::<3>::random([2, 7, 32], Distribution::Normal(0.0, 1.0), &device);
         let base = decoder.hidden(x.clone(), &[], None, None);
-        let fresh = LoraAdapter::random(decoder.config(), 3, 6.0, &device);
+        let fresh = LoraAdapter::random(decoder.config(), 3, 6.0, 5, &device);
         let same: f32 = (decoder.hidden(x.clone(), &[], Some(&fresh), None) - base.clone()).abs().max().into_scalar();
         assert_eq!(same, 0.0);
 

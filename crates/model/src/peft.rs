@@ -88,7 +88,7 @@ pub fn load_adapter(dir: &Path, config: &DecoderConfig, device: &Device) -> Resu
                     Some(got) if got != expected => {
                         Err(ModelError::WeightShape { key: key.into(), file: path.clone(), got: got.to_vec(), expected: expected.to_vec() })
                     }
-                    Some(_) => Ok(Param::from_tensor(Tensor::<2>::from_data(files.read(key)?, device).transpose())),
+                    Some(_) => Ok(Param::from_tensor(Tensor::<2>::from_data(files.read(key)?, device))),
                 }
             };
             *slot = Some(LoraPair { lora_a: read(&a, [peft.r, input])?, lora_b: read(&b, [output, peft.r])?, scaling });
@@ -105,7 +105,7 @@ pub fn load_adapter(dir: &Path, config: &DecoderConfig, device: &Device) -> Resu
     }
 }
 
-/// Every factor with its PEFT key; stored here `[in, rank]` and `[rank, out]`, transposed in the file.
+/// Every factor with its PEFT key: A `[rank, in]`, B `[out, rank]`.
 pub fn peft_factors(adapter: &LoraAdapter) -> Vec<(String, &Param<Tensor<2>>)> {
     let mut factors = Vec::new();
     for (index, layer) in adapter.layers.iter().enumerate() {
@@ -125,7 +125,7 @@ pub fn save_adapter(adapter: &LoraAdapter, peft: &PeftConfig, dir: &Path) -> Res
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = peft_factors(adapter)
         .into_iter()
         .map(|(key, factor)| {
-            let tensor = factor.val().transpose();
+            let tensor = factor.val();
             (key, tensor.dims().to_vec(), f32_bytes(tensor))
         })
         .collect();

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
@@ -25,6 +25,14 @@ struct Entry {
     shape: Vec<usize>,
     start: u64,
     len: usize,
+}
+
+impl Entry {
+    fn read_into(&self, bytes: &mut [u8]) -> Result<(), ModelError> {
+        let io = |e| ModelError::read(&self.file, e);
+        let mut file = File::open(&self.file).map_err(io)?;
+        file.seek(SeekFrom::Start(self.start)).and_then(|_| file.read_exact(bytes)).map_err(io)
+    }
 }
 
 /// The tensors of one or several safetensors files, listed without reading their values.
@@ -124,8 +132,21 @@ impl TensorFiles {
     /// Reads a float tensor as it is stored (F32, F16 or BF16).
     pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
         let dtype = self.float_dtype(key)?;
-        let (entry, bytes) = self.bytes(key)?;
-        Ok(TensorData::from_bytes_vec(bytes, entry.shape.clone(), dtype))
+        let entry = self.entry(key)?;
+        // Into memory aligned as the values are: what burn is given is then not copied again.
+        let bytes = match dtype {
+            DType::F32 => {
+                let mut values = vec![0u32; entry.len / 4];
+                entry.read_into(bytemuck::cast_slice_mut(&mut values))?;
+                Bytes::from_elems(values)
+            }
+            _ => {
+                let mut values = vec![0u16; entry.len / 2];
+                entry.read_into(bytemuck::cast_slice_mut(&mut values))?;
+                Bytes::from_elems(values)
+            }
+        };
+        Ok(TensorData::from_bytes(bytes, entry.shape.clone(), dtype))
     }
 
     /// Reads a float tensor into f32.
@@ -160,8 +181,7 @@ impl TensorFiles {
     fn bytes(&self, key: &str) -> Result<(&Entry, Vec<u8>), ModelError> {
         let entry = self.entry(key)?;
         let mut bytes = vec![0u8; entry.len];
-        let mut file = File::open(&entry.file).map_err(|e| ModelError::read(&entry.file, e))?;
-        file.seek(SeekFrom::Start(entry.start)).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| ModelError::read(&entry.file, e))?;
+        entry.read_into(&mut bytes)?;
         Ok((entry, bytes))
     }
 }
@@ -263,8 +283,8 @@ impl WeightSource for ExpectedShapes {
     fn table(&mut self, key: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, Self::Error> {
         Ok(self.note(key, shape.to_vec()))
     }
-    fn projection(&mut self, key: &str, [input, output]: [usize; 2]) -> Result<Param<Tensor<2>>, Self::Error> {
-        Ok(self.note(key, vec![output, input]))
+    fn projection(&mut self, key: &str, shape: [usize; 2]) -> Result<Param<Tensor<2>>, Self::Error> {
+        Ok(self.note(key, shape.to_vec()))
     }
     fn norm(&mut self, key: &str, len: usize) -> Result<Param<Tensor<1>>, Self::Error> {
         Ok(self.note(key, vec![len]))
@@ -282,7 +302,7 @@ impl WeightSource for Checkpoint<'_> {
         Ok(Param::from_tensor(self.tensor(key)?))
     }
     fn projection(&mut self, key: &str, _shape: [usize; 2]) -> Result<Param<Tensor<2>>, ModelError> {
-        Ok(Param::from_tensor(self.tensor::<2>(key)?.transpose()))
+        Ok(Param::from_tensor(self.tensor(key)?))
     }
     fn norm(&mut self, key: &str, _len: usize) -> Result<Param<Tensor<1>>, ModelError> {
         Ok(Param::from_tensor(self.tensor(key)?))
@@ -305,10 +325,8 @@ pub fn save_decoder(decoder: &Decoder, dir: &Path, eos_token_id: u32, pad_token_
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let path = self.path.join(".");
             let key = if path == "lm_head" { "lm_head.weight".to_string() } else { format!("model.{path}.weight") };
-            let transposed = D == 2 && path != "embed_tokens";
-            let tensor = if transposed { param.val().swap_dims(0, 1) } else { param.val() };
-            let shape = tensor.dims().to_vec();
-            self.tensors.push((key, shape, f32_bytes(tensor)));
+            let tensor = param.val();
+            self.tensors.push((key, tensor.dims().to_vec(), f32_bytes(tensor)));
         }
     }
     let mut collect = Collect { path: Vec::new(), tensors: Vec::new() };

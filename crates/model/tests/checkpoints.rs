@@ -64,7 +64,7 @@ fn random<M: Module>(seed: u64, make: impl FnOnce(&Device) -> M) -> M {
 }
 
 fn decoder(tied: bool) -> Decoder {
-    random(5, |device| Decoder::random(config(tied), 0.2, device))
+    random(5, |device| Decoder::random(config(tied), 0.2, 5, device))
 }
 
 /// A saved decoder.

@@ -101,7 +101,7 @@ pub fn bench(options: &Options) -> Result<()> {
     let work = Workload {
         model,
         adapter,
-        device: if options.device == "cuda" { "cuda" } else { "cpu" }.into(),
+        device: if options.device == "flex" { "cpu" } else { "cuda" }.into(),
         backend: options.device.clone(),
         dtype: options.dtype.clone(),
         threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -120,7 +120,7 @@ pub fn bench(options: &Options) -> Result<()> {
     for round in 0..options.rounds {
         let out = scratch.path().join(format!("ours-{round}.json"));
         let program = std::env::current_exe().context("this program's own path")?;
-        let status = Command::new(program).arg("bench-worker").args([&file, &out]).env("BURN_DEVICE", "flex").status()?;
+        let status = Command::new(program).arg("bench-worker").args([&file, &out]).status()?;
         if !status.success() {
             bail!("our side of the benchmark ended with {status}");
         }

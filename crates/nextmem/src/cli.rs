@@ -196,9 +196,9 @@ fn plan(path: &std::path::Path) -> Result<Plan, Failure> {
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> Result<(), Failure> {
+        device::with_environment();
         match self.verb {
             Verb::Run { experiment, force } => {
-                device::pin_default_device();
                 let plan = plan(&experiment)?;
                 let (device, dir) = run::prepare(&plan, force).map_err(bad_input)?;
                 run::run(&plan, &device, &dir).map_err(failed)

@@ -74,18 +74,22 @@ pub fn check(config: &DeviceConfig) -> Result<()> {
     float_dtype(&config.dtype).map(|_| ())
 }
 
-/// Makes the CPU burn's default device, by starting this program again with `BURN_DEVICE` set.
+/// Starts this program again with the variables that libraries under it need; they can only be set safely for a new
+/// process.
 ///
-/// burn 0.22 reads optimizer records onto its default device before it moves them to that of the parameters, and in a
-/// build with CUDA the default is CUDA, driver or not: resuming on a machine without one would panic. The variable can
-/// only be set safely for a new process.
-pub fn pin_default_device() {
-    if std::env::var_os("BURN_DEVICE").is_some() {
+/// - `BURN_DEVICE`: burn 0.22 reads optimizer records onto its default device before it moves them to that of the
+///   parameters, and in a build with CUDA the default is CUDA, driver or not: resuming on a machine without one would
+///   panic. With it the default is the CPU.
+/// - `XDG_RUNTIME_DIR`: without it Mesa's Vulkan drivers print lines that look like errors.
+pub fn with_environment() {
+    let needed = [("BURN_DEVICE", "flex".into()), ("XDG_RUNTIME_DIR", std::env::temp_dir())];
+    let missing: Vec<_> = needed.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
+    let Ok(program) = std::env::current_exe() else { return };
+    if missing.is_empty() {
         return;
     }
-    let Ok(program) = std::env::current_exe() else { return };
     let mut command = std::process::Command::new(program);
-    command.args(std::env::args_os().skip(1)).env("BURN_DEVICE", "flex");
+    command.args(std::env::args_os().skip(1)).envs(missing);
     #[cfg(unix)]
     {
         // The same process goes on as the new program; where that fails, it goes on as it is.

@@ -267,7 +267,7 @@ impl Oracle {
                 let key = format!("{prefix}{}", name.replace(".weight", ".default.weight"));
                 if self.files.shape(&key).is_some() {
                     let grad = grads.get::<2>(factor.id).with_context(|| format!("no gradient for {name}"))?;
-                    report.tensor(&key, grad.transpose())?;
+                    report.tensor(&key, grad)?;
                 }
             }
         }

@@ -141,11 +141,11 @@ fn job(plan: &Plan, scratch: &Path) -> Result<Job> {
     };
     if parts.backbone.as_os_str().is_empty() {
         parts.backbone = scratch.join("backbone");
-        save_decoder(&Decoder::random(plan.backbone.clone(), 0.1, &host), &parts.backbone, eot, eot)?;
+        save_decoder(&Decoder::random(plan.backbone.clone(), 0.1, e.seed, &host), &parts.backbone, eot, eot)?;
     }
     if parts.stage2.is_none() {
         let dir = scratch.join("adapter");
-        let adapter = LoraAdapter::random(&plan.backbone, STAND_IN.r, STAND_IN.lora_alpha, &host).map(&mut Disturb);
+        let adapter = LoraAdapter::random(&plan.backbone, STAND_IN.r, STAND_IN.lora_alpha, e.seed, &host).map(&mut Disturb);
         save_adapter(&adapter, &STAND_IN, &dir)?;
         parts.stage2 = Some(dir);
     }
@@ -196,8 +196,6 @@ fn ask(job: &Path, config: &DeviceConfig) -> Result<Outcome> {
     let mut child = Command::new(program)
         .arg("portability-worker")
         .args([job.as_os_str(), config.backend.as_ref(), index.as_ref(), config.dtype.as_ref()])
-        // burn's default device must be one that is always there (see device::pin_default_device).
-        .env("BURN_DEVICE", "flex")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -270,6 +268,8 @@ fn report(plan: &Plan, sections: &[Section], out: &Path) -> Result<()> {
         text.push_str(&format!("| {} | {} | {seconds} | {} |\n", s.target.label(), s.device, s.summary()));
         shown.add_row([s.target.label(), s.device.clone(), s.summary()]);
     }
+    let used: Vec<String> = OPERATIONS.iter().map(|op| format!("{} ({})", op.name, op.used)).collect();
+    text.push_str(&format!("\nOperations and where they are used: {}.\n", used.join("; ")));
     for s in sections.iter().filter(|s| s.target.absent.is_none()) {
         text.push_str(&format!("\n## {}: {}\n\n| row | shape | error | flex | tolerance | because | verdict |\n|---|---|---|---|---|---|---|\n", s.target.label(), s.device));
         for r in &s.rows {

@@ -171,6 +171,10 @@ impl Trainer<'_> {
         &self.plan.experiment
     }
 
+    fn seed(&self, stage: StageName) -> u64 {
+        mix(self.experiment().seed, stage as u64)
+    }
+
     fn stage<M>(
         &self,
         name: &'static str,
@@ -226,7 +230,7 @@ impl Trainer<'_> {
             config: config.clone(),
             seed: stream_seed,
         };
-        let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.device);
+        let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.seed(StageName::Pretrain), self.device);
         let model =
             TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
         let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
@@ -245,7 +249,7 @@ impl Trainer<'_> {
             None => TokenModel { trainable: Trainable { full: Some(base), adapter: None, special: None }, frozen: None, sod },
             Some(lora) => {
                 let special = Tensor::zeros([3, base.config().hidden_size], self.device);
-                let adapter = LoraAdapter::random(base.config(), lora.rank, lora.alpha, self.device);
+                let adapter = LoraAdapter::random(base.config(), lora.rank, lora.alpha, self.seed(StageName::Reconstruction), self.device);
                 let trainable = Trainable { full: None, adapter: Some(adapter), special: Some(Param::from_tensor(special)) };
                 TokenModel { trainable, frozen: Some(base), sod }
             }
@@ -266,7 +270,7 @@ impl Trainer<'_> {
             None => Trainable { full: Some(load_like(&decoder, parts, self.device)?), adapter: None, special: None },
             Some(lora) => Trainable {
                 full: None,
-                adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.device)),
+                adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.seed(StageName::Substitution), self.device)),
                 special: None,
             },
         };

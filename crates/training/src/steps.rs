@@ -14,6 +14,7 @@ use crate::schedule::WarmupCosine;
 pub struct Stepper<M: LearnerModel> {
     learner: Learner<M>,
     optim: OptimConfig,
+    shards: usize,
     step: usize,
 }
 
@@ -21,9 +22,9 @@ impl<M> Stepper<M>
 where
     M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss>,
 {
-    /// Steps of a schedule that is `total` long.
-    pub fn new(model: M, optim: &OptimConfig, total: usize) -> Self {
-        Self { learner: learner(model, optim, total), optim: optim.clone(), step: 0 }
+    /// Steps of a schedule that is `total` long, a batch cut into `shards` as `[train.loop]` does it.
+    pub fn new(model: M, optim: &OptimConfig, total: usize, shards: usize) -> Self {
+        Self { learner: learner(model, optim, total), optim: optim.clone(), shards, step: 0 }
     }
 
     /// One step; returns the loss before it.
@@ -32,7 +33,7 @@ where
     /// [`TrainError::Diverged`]; the weights are then as they were.
     pub fn step(&mut self, batch: Batch) -> Result<f32, TrainError> {
         self.step += 1;
-        advance(&mut self.learner, vec![batch], &self.optim, 1, self.step).map(|(loss, _)| loss)
+        advance(&mut self.learner, vec![batch], &self.optim, self.shards, self.step).map(|(loss, _)| loss)
     }
 }
 

@@ -40,7 +40,7 @@ fn four_texts_through_two_latents() {
     let dir = tempfile::tempdir().unwrap();
 
     // 1. Stage 1, all parameters
-    let base = seeded(31, |device| Decoder::random(config(), 0.1, device));
+    let base = seeded(31, |device| Decoder::random(config(), 0.1, 31, device));
     assert_ne!(copies(&base), texts());
     let model = TokenModel { trainable: full(base), frozen: None, sod: SOD };
     let rows = FixedRows::new(texts(), None);
@@ -51,7 +51,7 @@ fn four_texts_through_two_latents() {
 
     // 2. Stage 2, LoRA and all parameters: one latent and the second half as text, then two latents and no text
     let levels = substitution(2, 3, 150, 350);
-    let adapter = seeded(32, |device| LoraAdapter::random(&config(), 8, 16.0, device));
+    let adapter = seeded(32, |device| LoraAdapter::random(&config(), 8, 16.0, 32, device));
     assert_ne!(decoded(&decoder, Encoder::Adapter(adapter.clone())), texts());
     for (name, trainable) in [("lora", lora(adapter, None)), ("full", full(decoder.clone()))] {
         let dir = dir.path().join(name);

@@ -14,7 +14,7 @@ const LORA_A: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.we
 const LORA_B: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
 
 fn saved_adapter() -> (LoraAdapter, TempDir) {
-    let (adapter, dir) = (random(6, |device| LoraAdapter::random(&config(true), 3, 7.5, device)), tempfile::tempdir().unwrap());
+    let (adapter, dir) = (random(6, |device| LoraAdapter::random(&config(true), 3, 7.5, 6, device)), tempfile::tempdir().unwrap());
     save_adapter(&adapter, &PeftConfig { r: 3, lora_alpha: 7.5 }, dir.path()).unwrap();
     (adapter, dir)
 }

@@ -110,7 +110,9 @@ impl Bench<'_> {
         };
         // The peer's optimizer: AdamW with a constant rate.
         let optim = OptimConfig { learning_rate: 1e-4, min_lr_ratio: 1.0, clip_norm: 0.0, ..OptimConfig::example() };
-        let mut stepper = Stepper::new(model, &optim, usize::MAX);
+        // On the CPU as in our experiments: a thread for every part of the batch.
+        let shards = if self.work.device == "cpu" { self.work.threads.min(rows.len()) } else { 1 };
+        let mut stepper = Stepper::new(model, &optim, usize::MAX, shards);
         let rows = rows.iter().map(|x| substitution_row(x, level, self.work.block, self.work.sod, self.work.eot)).collect();
         let batch = Batch { level, rows };
         let mut first = None;

@@ -145,6 +145,6 @@ pub fn adapter(config: &DecoderConfig, dir: &Path, device: &Device) -> Result<()
         }
     }
     device.seed(1128);
-    let adapter = LoraAdapter::random(config, ADAPTER.r, ADAPTER.lora_alpha, device).map(&mut Disturb);
+    let adapter = LoraAdapter::random(config, ADAPTER.r, ADAPTER.lora_alpha, 1128, device).map(&mut Disturb);
     Ok(save_adapter(&adapter, &ADAPTER, dir)?)
 }

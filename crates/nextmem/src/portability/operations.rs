@@ -1,6 +1,6 @@
 //! Every primitive that model, training and memory use, with the shapes and layouts they use it in.
 
-use burn::tensor::module::{embedding, linear};
+use burn::tensor::module::embedding;
 use burn::tensor::{Tensor, activation};
 use nextmem_model::{DecoderConfig, widened};
 
@@ -61,26 +61,22 @@ pub const OPERATIONS: &[Operation] = &[
         let ids = p.ids([BATCH, SEQ], s.vocab);
         p.result(embedding(table, ids));
     }),
-    op("linear", "trained projections, stored [in, out]", |p, s| {
-        let (x, w) = (p.input("x", [BATCH, SEQ, s.hidden]), p.input("w", [s.hidden, s.inner]));
-        p.result(linear(x, w, None));
+    op("matmul, projection", "every projection: x W^T", |p, s| {
+        let (x, w) = (p.input("x", [BATCH * SEQ, s.hidden]), p.input("w", [s.inner, s.hidden]));
+        p.result(x.matmul(w.transpose()));
     }),
-    op("linear, transposed weight", "projections as a checkpoint stores them, [out, in]", |p, s| {
-        let (x, w) = (p.input("x", [BATCH, SEQ, s.hidden]), p.input("w", [s.inner, s.hidden]));
-        p.result(linear(x, w.transpose(), None));
+    op("matmul, projection of one position", "encoding and decoding on the cache", |p, s| {
+        let (x, w) = (p.input("x", [1, s.hidden]), p.input("w", [s.inner, s.hidden]));
+        p.result(x.matmul(w.transpose()));
     }),
-    op("linear, one position", "encoding and decoding on the cache", |p, s| {
-        let (x, w) = (p.input("x", [BATCH, 1, s.hidden]), p.input("w", [s.inner, s.hidden]));
-        p.result(linear(x, w.transpose(), None));
+    op("matmul, low rank", "LoRA on the activations", |p, s| {
+        let (x, a) = (p.input("x", [BATCH * SEQ, s.hidden]), p.input("A", [s.rank, s.hidden]));
+        let b = p.input("B", [s.inner, s.rank]);
+        p.result(x.matmul(a.transpose()).matmul(b.transpose()) * 2.0);
     }),
-    op("linear, low rank", "LoRA on the activations", |p, s| {
-        let (x, a) = (p.input("x", [BATCH, SEQ, s.hidden]), p.input("A", [s.hidden, s.rank]));
-        let b = p.input("B", [s.rank, s.inner]);
-        p.result(linear(linear(x, a, None), b, None) * 2.0);
-    }),
-    op("matmul", "merging LoRA", |p, s| {
-        let (a, b) = (p.input("a", [s.hidden, s.rank]), p.input("b", [s.rank, s.hidden]));
-        p.result(a.matmul(b));
+    op("matmul, narrow", "merging LoRA", |p, s| {
+        let (b, a) = (p.input("B", [s.hidden, s.rank]), p.input("A", [s.rank, s.hidden]));
+        p.result(b.matmul(a));
     }),
     op("matmul, transposed right-hand side", "attention scores q k^T, queries of a group stacked", |p, s| {
         let q = p.input("q", [BATCH, s.kv_heads, s.groups() * SEQ, s.head_dim]);

@@ -68,11 +68,6 @@ impl Probe {
         Self { device, rng: ChaCha8Rng::seed_from_u64(seed), leaves: Vec::new(), row, lines: Vec::new() }
     }
 
-    /// The device, with gradients.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Numbers between -1 and 1 that every float type holds exactly.
     fn numbers<const D: usize>(&mut self, shape: [usize; D]) -> TensorData {
         let count = shape.iter().product();

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use burn::train::LearnerModel;
@@ -201,7 +201,7 @@ impl Model<'_> {
         M: LearnerModel + burn::train::TrainStep<Input = Batch, Output = nextmem_training::StepLoss>,
     {
         let steps = self.job.steps;
-        let mut stepper = Stepper::new(model, &self.job.optim, steps);
+        let mut stepper = Stepper::new(model, &self.job.optim, steps, 1);
         let losses = (0..steps).map(|_| stepper.step(self.batch(level)).map_or(f64::NAN, f64::from)).collect();
         vec![floats(format!("{stage} losses of {steps} training steps"), &[steps], losses)]
     }

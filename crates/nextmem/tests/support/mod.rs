@@ -117,7 +117,7 @@ pub fn root() -> PathBuf {
 /// The binary in a directory.
 pub fn nextmem(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nextmem"));
-    command.args(args).current_dir(dir).env("RUST_BACKTRACE", "0");
+    command.args(args).current_dir(dir).env("RUST_BACKTRACE", "0").env_remove("BURN_DEVICE").env_remove("XDG_RUNTIME_DIR");
     command
 }
 

@@ -43,7 +43,7 @@ pub fn seeded<T>(seed: u64, draw: impl FnOnce(&Device) -> T) -> T {
 }
 
 pub fn decoder(seed: u64) -> Decoder {
-    seeded(seed, |device| Decoder::random(config(), 0.2, device))
+    seeded(seed, |device| Decoder::random(config(), 0.2, seed, device))
 }
 
 /// An adapter of rank 3 with both factors random: a fresh B is zero and would hide half of the gradients.
@@ -54,7 +54,7 @@ pub fn adapter(seed: u64) -> LoraAdapter {
             param.map(|t| t.random_like(Distribution::Normal(0.0, 0.1)))
         }
     }
-    seeded(seed, |device| LoraAdapter::random(&config(), 3, 6.0, device).map(&mut Fill))
+    seeded(seed, |device| LoraAdapter::random(&config(), 3, 6.0, seed, device).map(&mut Fill))
 }
 
 /// `special_input_embeddings` that change what `[SoD]` reads as.
