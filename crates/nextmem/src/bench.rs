@@ -72,7 +72,12 @@ pub struct Options {
 pub fn bench(options: &Options) -> Result<()> {
     let device_config = DeviceConfig { backend: options.device.clone(), index: 0, dtype: options.dtype.clone() };
     device::find(&device_config).map_err(|e| BadInput(format!("{e:#}")))?;
-    if options.batch == 0 || options.tokens < options.latents.max(4) || options.new_tokens == 0 || options.latents == 0 || options.rounds == 0 {
+    if options.batch == 0
+        || options.tokens < options.latents.max(4)
+        || options.new_tokens == 0
+        || options.latents == 0
+        || options.rounds == 0
+    {
         bail!(BadInput("--batch, --new-tokens, --latents and --rounds must be positive, --tokens at least --latents".into()));
     }
     let scratch = tempfile::tempdir().context("a temporary directory")?;
@@ -182,7 +187,9 @@ fn median(sorted: &[f64]) -> f64 {
 
 /// How far two answers to the same work are apart.
 fn agreement(ours: &Value, theirs: &Value) -> String {
-    let numbers = |v: &Value| -> Vec<f64> { v.as_array().into_iter().flatten().flat_map(|r| r.as_array().into_iter().flatten()).filter_map(Value::as_f64).collect() };
+    let numbers = |v: &Value| -> Vec<f64> {
+        v.as_array().into_iter().flatten().flat_map(|r| r.as_array().into_iter().flatten()).filter_map(Value::as_f64).collect()
+    };
     if let (Some(a), Some(b)) = (ours["loss"].as_f64(), theirs["loss"].as_f64()) {
         return format!("loss differs by {:.0e}", ((a - b) / b).abs());
     }
@@ -246,7 +253,16 @@ fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload
             _ => format!("{:.3} TFLOP/s", flops / own.seconds / 1e12),
         };
         let gib = |peak: Option<f64>| peak.map_or("-".to_string(), |p| format!("{:.2} GiB", p / f64::from(1u32 << 30)));
-        push([item.name().into(), "ours".into(), format!("{:.4}", own.seconds), own.runs.to_string(), "1".into(), gib(own.peak), "-".into(), rate]);
+        push([
+            item.name().into(),
+            "ours".into(),
+            format!("{:.4}", own.seconds),
+            own.runs.to_string(),
+            "1".into(),
+            gib(own.peak),
+            "-".into(),
+            rate,
+        ]);
         for (algorithm, theirs) in measured(peer, item.name()) {
             if let Some(error) = theirs.error {
                 push([item.name().into(), algorithm, "-".into(), "0".into(), "-".into(), "-".into(), error, "-".into()]);
@@ -254,11 +270,24 @@ fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload
             }
             let ratio = format!("{:.2}x", theirs.seconds / own.seconds);
             let agreement = agreement(&own.check, &theirs.check);
-            push([item.name().into(), algorithm, format!("{:.4}", theirs.seconds), theirs.runs.to_string(), ratio, gib(theirs.peak), agreement, "-".into()]);
+            push([
+                item.name().into(),
+                algorithm,
+                format!("{:.4}", theirs.seconds),
+                theirs.runs.to_string(),
+                ratio,
+                gib(theirs.peak),
+                agreement,
+                "-".into(),
+            ]);
         }
     }
     let peer_name = versions["torch"].as_str().map_or("not measured".into(), |torch| {
-        format!("PyTorch {torch}, transformers {}, peft {}", versions["transformers"].as_str().unwrap_or("?"), versions["peft"].as_str().unwrap_or("?"))
+        format!(
+            "PyTorch {torch}, transformers {}, peft {}",
+            versions["transformers"].as_str().unwrap_or("?"),
+            versions["peft"].as_str().unwrap_or("?")
+        )
     });
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let markdown = format!(

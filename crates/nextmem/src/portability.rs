@@ -271,16 +271,26 @@ fn report(plan: &Plan, sections: &[Section], out: &Path) -> Result<()> {
     let used: Vec<String> = OPERATIONS.iter().map(|op| format!("{} ({})", op.name, op.used)).collect();
     text.push_str(&format!("\nOperations and where they are used: {}.\n", used.join("; ")));
     for s in sections.iter().filter(|s| s.target.absent.is_none()) {
-        text.push_str(&format!("\n## {}: {}\n\n| row | shape | error | flex | tolerance | because | verdict |\n|---|---|---|---|---|---|---|\n", s.target.label(), s.device));
+        text.push_str(&format!(
+            "\n## {}: {}\n\n| row | shape | error | flex | tolerance | because | verdict |\n|---|---|---|---|---|---|---|\n",
+            s.target.label(),
+            s.device
+        ));
         for r in &s.rows {
             let number = |n: Option<f64>| n.map_or("-".to_string(), |n| format!("{n:.1e}"));
             let Row { row, shape, tolerance, because, verdict, .. } = r;
-            text.push_str(&format!("| {row} | {shape} | {} | {} | {tolerance:.1e} | {because} | {verdict} |\n", number(r.error), number(r.flex_error)));
+            text.push_str(&format!(
+                "| {row} | {shape} | {} | {} | {tolerance:.1e} | {because} | {verdict} |\n",
+                number(r.error),
+                number(r.flex_error)
+            ));
         }
     }
     let devices: Vec<Value> = sections
         .iter()
-        .map(|s| json!({"device": s.target.config, "name": s.device, "not_measured": s.target.absent, "seconds": s.seconds, "rows": s.rows}))
+        .map(
+            |s| json!({"device": s.target.config, "name": s.device, "not_measured": s.target.absent, "seconds": s.seconds, "rows": s.rows}),
+        )
         .collect();
     let all = json!({"experiment": name, "backbone": plan.backbone_label(), "provenance": provenance(), "devices": devices});
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;

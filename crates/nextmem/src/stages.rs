@@ -270,7 +270,13 @@ impl Trainer<'_> {
             None => Trainable { full: Some(load_like(&decoder, parts, self.device)?), adapter: None, special: None },
             Some(lora) => Trainable {
                 full: None,
-                adapter: Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.seed(StageName::Substitution), self.device)),
+                adapter: Some(LoraAdapter::random(
+                    decoder.config(),
+                    lora.rank,
+                    lora.alpha,
+                    self.seed(StageName::Substitution),
+                    self.device,
+                )),
                 special: None,
             },
         };

@@ -30,7 +30,8 @@ fn the_table_has_the_cpu_and_says_what_the_others_need() {
     assert!(has("flex"));
     let text = listed();
     for backend in ["wgpu", "cuda", "vulkan"].into_iter().filter(|b| !has(b)) {
-        let line = text.lines().find(|l| l.trim_start().starts_with(&format!("{backend}: "))).unwrap_or_else(|| panic!("{backend}: {text}"));
+        let line =
+            text.lines().find(|l| l.trim_start().starts_with(&format!("{backend}: "))).unwrap_or_else(|| panic!("{backend}: {text}"));
         assert!(line.contains("needs"), "{line}");
     }
 }

@@ -51,11 +51,7 @@ impl OptimConfig {
     }
 
     pub(crate) fn adamw(&self) -> AdamWConfig {
-        AdamWConfig::new()
-            .with_beta_1(self.beta_1)
-            .with_beta_2(self.beta_2)
-            .with_epsilon(1e-8)
-            .with_weight_decay(self.weight_decay)
+        AdamWConfig::new().with_beta_1(self.beta_1).with_beta_2(self.beta_2).with_epsilon(1e-8).with_weight_decay(self.weight_decay)
     }
 }
 

@@ -18,9 +18,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] nextmem_model::ModelError),
     /// The loss is no longer a number.
-    #[error(
-        "step {step}: the loss is {loss}, the gradient's norm {norm} - lower learning_rate or clip_norm"
-    )]
+    #[error("step {step}: the loss is {loss}, the gradient's norm {norm} - lower learning_rate or clip_norm")]
     Diverged {
         /// The step it happened at.
         step: usize,

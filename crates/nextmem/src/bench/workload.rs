@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, Distribution};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
+use burn::tensor::{Device, Distribution};
 use nextmem_model::{DecoderConfig, LoraAdapter, PeftConfig, save_adapter, write_random_checkpoint};
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +114,10 @@ pub fn items(extent: Extent, hidden: usize, vocab: usize, dir: &Path) -> Result<
     let mut items = vec![
         Item::Load { name: "load".into() },
         Item::Encode { name: format!("encode 1 x {tokens} tokens"), rows: vec![row(tokens, 0)] },
-        Item::Encode { name: format!("encode {batch} of mixed lengths, {} tokens", mixed.iter().map(Vec::len).sum::<usize>()), rows: mixed.clone() },
+        Item::Encode {
+            name: format!("encode {batch} of mixed lengths, {} tokens", mixed.iter().map(Vec::len).sum::<usize>()),
+            rows: mixed.clone(),
+        },
     ];
     for rows in [1, batch] {
         let file = dir.join(format!("latents-{rows}.f32"));

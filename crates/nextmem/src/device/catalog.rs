@@ -25,7 +25,10 @@ pub fn devices() -> String {
     let mut missing = Vec::new();
     for backend in backends() {
         if backend.devices.is_none() {
-            missing.push(format!("{0}: not in this build; `cargo build --release --features {0}` adds it, and it needs {1}", backend.name, backend.needs));
+            missing.push(format!(
+                "{0}: not in this build; `cargo build --release --features {0}` adds it, and it needs {1}",
+                backend.name, backend.needs
+            ));
             continue;
         }
         let devices = devices_of(&backend);
@@ -34,12 +37,16 @@ pub fn devices() -> String {
         }
         for (index, device) in devices.iter().enumerate() {
             match panics::quietly(AssertUnwindSafe(|| describe(backend.name, device))) {
-                Ok(row) => table.add_row([backend.name.into(), index.to_string(), row.name, row.driver, row.memory, row.dtypes, row.tensor_cores]),
+                Ok(row) => {
+                    table.add_row([backend.name.into(), index.to_string(), row.name, row.driver, row.memory, row.dtypes, row.tensor_cores])
+                }
                 Err(reason) => table.add_row([backend.name.into(), index.to_string(), format!("cannot be opened: {reason}")]),
             };
         }
     }
-    let mut text = format!("{table}\n\nChoose one in an experiment:\n  [device]\n  backend = \"flex\"   # or another of the table\n  index = 0\n  dtype = \"f32\"\n");
+    let mut text = format!(
+        "{table}\n\nChoose one in an experiment:\n  [device]\n  backend = \"flex\"   # or another of the table\n  index = 0\n  dtype = \"f32\"\n"
+    );
     if !missing.is_empty() {
         text.push_str(&format!("\nNot available:\n  {}\n", missing.join("\n  ")));
     }
@@ -62,10 +69,7 @@ fn of_gpu(device: &Device) -> Option<(String, String, String)> {
     let burn::backend::DispatchDevice::Cube(cube) = device.as_dispatch() else { return None };
     let client = cube.client();
     let properties = client.properties();
-    let memory = properties.memory.max_memory().map_or_else(
-        || format!("buffers up to {}", gib(properties.memory.max_page_size)),
-        gib,
-    );
+    let memory = properties.memory.max_memory().map_or_else(|| format!("buffers up to {}", gib(properties.memory.max_page_size)), gib);
     let matmul = &properties.features.matmul;
     let tensor_cores = if matmul.cmma.is_empty() && matmul.mma.is_empty() { "no" } else { "yes" };
     Some((properties.identity.name.clone(), memory, tensor_cores.to_string()))

@@ -147,7 +147,15 @@ pub fn judge(truth: &Outcome, flex: &Outcome, device: &Outcome, dtype: &str, sha
     for (name, reason) in &device.failed {
         if !rows.iter().any(|r| r.row == *name) {
             let verdict = format!("FAILED: {reason}");
-            rows.push(Row { row: name.clone(), shape: "-".into(), error: None, flex_error: None, tolerance: 0.0, because: "-".into(), verdict });
+            rows.push(Row {
+                row: name.clone(),
+                shape: "-".into(),
+                error: None,
+                flex_error: None,
+                tolerance: 0.0,
+                because: "-".into(),
+                verdict,
+            });
         }
     }
     rows

@@ -255,4 +255,3 @@ pub fn synthetic_rows(vocab: usize) -> Vec<Vec<u32>> {
     // Two lengths, ids spread over the vocabulary but for its last two, which are special.
     [23usize, 31].map(|len| (0..len).map(|i| ((i * 7919 + len * 31) % (vocab - 2)) as u32).collect()).to_vec()
 }
-
