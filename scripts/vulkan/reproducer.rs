@@ -15,13 +15,16 @@ fn input<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 
 type Operation = (&'static str, fn(&Device) -> Tensor<2>);
 
-const OPERATIONS: [Operation; 6] = [
-    ("matmul [2,13,64] x [2,64,13]", |d| input([2, 13, 64], d).matmul(input([2, 64, 13], d)).reshape([26, 13])),
-    ("matmul [2,13,64] x [2,13,64]^T", |d| input([2, 13, 64], d).matmul(input([2, 13, 64], d).swap_dims(1, 2)).reshape([26, 13])),
+const OPERATIONS: [Operation; 9] = [
+    ("matmul [26,8] x [8,48]", |d| input([26, 8], d).matmul(input([8, 48], d))),
+    ("matmul [26,13] x [13,48]", |d| input([26, 13], d).matmul(input([13, 48], d))),
+    ("matmul [26,16] x [16,48]", |d| input([26, 16], d).matmul(input([16, 48], d))),
+    ("matmul [26,26] x [26,48]", |d| input([26, 26], d).matmul(input([26, 48], d))),
+    ("matmul [26,32] x [32,48]", |d| input([26, 32], d).matmul(input([32, 48], d))),
+    ("matmul [26,64] x [64,48]", |d| input([26, 64], d).matmul(input([64, 48], d))),
     ("matmul [26,64] x [48,64]^T", |d| input([26, 64], d).matmul(input([48, 64], d).transpose())),
     ("softmax over 300", |d| activation::softmax(input([26, 300], d) * 8.0, 1)),
     ("log_softmax over 300", |d| activation::log_softmax(input([26, 300], d) * 8.0, 1)),
-    ("sum over 300", |d| input([26, 300], d).sum_dim(1)),
 ];
 
 fn main() {

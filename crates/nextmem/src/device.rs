@@ -33,7 +33,7 @@ fn backends() -> [Backend; 4] {
             Some(DeviceType::Wgpu),
             #[cfg(not(feature = "wgpu"))]
             None,
-            "a Vulkan, Metal or DirectX 12 driver; on Debian a CPU can stand in with `apt-get install mesa-vulkan-drivers`",
+            "a Vulkan, Metal, DirectX 12 or OpenGL driver; on Debian a CPU can stand in with `apt-get install mesa-vulkan-drivers`",
         ),
         backend(
             "cuda",

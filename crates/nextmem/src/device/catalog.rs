@@ -94,7 +94,7 @@ fn nvidia_driver() -> Option<String> {
 #[cfg(feature = "wgpu")]
 fn graphics_driver(name: &str) -> Option<String> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapters = cubecl::future::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let adapters = cubecl::future::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let info = adapters.iter().map(wgpu::Adapter::get_info).find(|info| info.name == name)?;
     Some(format!("{:?}, {} {}", info.backend, info.driver, info.driver_info).trim().to_string())
 }
