@@ -127,7 +127,7 @@ pub fn bench(options: &Options) -> Result<()> {
         let program = std::env::current_exe().context("this program's own path")?;
         let status = Command::new(program).arg("bench-worker").args([&file, &out]).status()?;
         if !status.success() {
-            bail!("our side of the benchmark ended with {status}");
+            bail!("our side of the benchmark ended with {status}; its message is above");
         }
         ours.push(read(&out)?);
         if let Some(python) = &options.peer {

@@ -103,7 +103,7 @@ enum Verb {
     Portability {
         /// The experiment whose weights, sizes and passages are used
         experiment: PathBuf,
-        /// Devices as backend[@index][:dtype], like flex,wgpu,cuda:bf16; without it every backend of this build in f32
+        /// Devices like `flex,wgpu@1,cuda:bf16` (backend, number, float type); without it every backend of this build in f32
         #[arg(long, value_delimiter = ',')]
         devices: Vec<String>,
         /// Where NAME.md and NAME.json go

@@ -29,9 +29,22 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
     format!("{}{place}", shortened(text.unwrap_or("unknown panic")))
 }
 
-/// The first lines in one, for messages with backtraces in them.
+/// What runtimes say when memory is short, in lower case.
+const MEMORY: [&str; 8] =
+    ["out of memory", "outofmemory", "out_of_memory", "toobig", "too big", "can't allocate", "cannot allocate", "max buffer"];
+
+fn about_memory(text: &str) -> bool {
+    let low = text.to_lowercase();
+    MEMORY.iter().any(|word| low.contains(word))
+}
+
+/// The first lines in one, for messages with backtraces in them; the line about memory instead where one has it further down.
 fn shortened(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).collect();
+    let all: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines = match all.iter().find(|line| about_memory(line)) {
+        Some(line) => std::slice::from_ref(line),
+        None => &all[..all.len().min(3)],
+    };
     let mut line = lines.join(" ");
     if let Some((end, _)) = line.char_indices().nth(300) {
         line.truncate(end);
@@ -52,9 +65,7 @@ pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
 /// Runs the whole program; a panic becomes a message that says what to do.
 pub fn explained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     quietly(AssertUnwindSafe(work)).map_err(|said| {
-        let low = said.to_lowercase();
-        let memory = ["out of memory", "outofmemory", "out_of_memory", "toobig", "too big", "can't allocate", "cannot allocate", "max buffer"];
-        match memory.iter().any(|word| low.contains(word)) {
+        match about_memory(&said) {
             true => format!(
                 "the device ran out of memory ({said}); use a smaller batch_size, accumulation for the same effective batch, dtype = \"bf16\" or a larger device"
             ),
@@ -80,5 +91,7 @@ mod tests {
         assert_eq!(quietly(|| 3), Ok(3));
         let out = explained(|| panic!("BufferTooBig(12)")).err().unwrap_or_default();
         assert!(out.starts_with("the device ran out of memory (BufferTooBig(12)"), "{out}");
+        let out = explained(|| panic!("1\n2\n3\ncan't allocate buffer of size: 7\n5")).err().unwrap_or_default();
+        assert!(out.starts_with("the device ran out of memory (can't allocate buffer of size: 7 ["), "{out}");
     }
 }
