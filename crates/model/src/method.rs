@@ -65,18 +65,66 @@ pub enum AnswerMode {
     DeComp,
 }
 
+/// Which of the three tasks a method can do; the others have no row for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Task 1: its memories turn back into text.
+    pub reconstruct: bool,
+    /// Task 2: it answers from its memories.
+    pub answer: bool,
+    /// Task 3: it ranks passages.
+    pub index: bool,
+}
+
+impl Abilities {
+    /// All three tasks.
+    pub const ALL: Self = Self { reconstruct: true, answer: true, index: true };
+    /// Ranking only.
+    pub const INDEX: Self = Self { reconstruct: false, answer: false, index: true };
+}
+
 /// A way to keep passages and to use them. Every verb takes a batch of mixed lengths.
 pub trait MemoryMethod {
     /// The row's name in a table.
     fn name(&self) -> String;
+    /// What it can do; a verb outside of it is [`ModelError::Unsupported`].
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
+    }
     /// How it answers; a method that keeps text has only one way.
-    fn answer_modes(&self) -> &'static [AnswerMode];
+    fn answer_modes(&self) -> &'static [AnswerMode] {
+        &[AnswerMode::DeComp]
+    }
     /// Passages to memories.
-    fn encode(&self, passages: &[&str]) -> Result<Vec<Memory>, ModelError>;
+    fn encode(&self, _passages: &[&str]) -> Result<Vec<Memory>, ModelError> {
+        Err(unable(&self.name(), "keep passages"))
+    }
     /// Memories back to text.
-    fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError>;
+    fn reconstruct(&self, _memories: &[Memory]) -> Result<Vec<String>, ModelError> {
+        Err(unable(&self.name(), "reconstruct"))
+    }
     /// Answers one question from each memory.
-    fn answer(&self, memories: &[Memory], questions: &[&str], mode: AnswerMode) -> Result<Vec<String>, ModelError>;
+    fn answer(&self, _memories: &[Memory], _questions: &[&str], _mode: AnswerMode) -> Result<Vec<String>, ModelError> {
+        Err(unable(&self.name(), "answer"))
+    }
     /// Vectors whose cosine says how near two texts are.
-    fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError>;
+    fn index(&self, _texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        Err(unable(&self.name(), "make index vectors"))
+    }
+    /// How well each passage answers the query, higher is better: the cosine of their index vectors, 0 if either is zero.
+    fn rank(&self, query: &str, passages: &[&str]) -> Result<Vec<f64>, ModelError> {
+        let query = self.index(&[query])?.remove(0);
+        Ok(self.index(passages)?.iter().map(|vector| cosine(&query, vector)).collect())
+    }
+}
+
+fn unable(name: &str, verb: &str) -> ModelError {
+    ModelError::Unsupported(format!("{name} cannot {verb}, expected a method that can; take the task out for it"))
+}
+
+/// The cosine of two vectors, 0 if either is zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }
