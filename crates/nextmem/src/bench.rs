@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::DeviceConfig;
-use crate::run_dir::provenance;
+use crate::run_dir::{arguments, provenance};
 
 mod worker;
 mod workload;
@@ -289,7 +289,6 @@ fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload
             versions["peft"].as_str().unwrap_or("?")
         )
     });
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let markdown = format!(
         "# {name} on {} in {}\n\nDevice: {device}; {} threads. Peer: {peer_name}, on the same machine, taking turns.\nCommand: `nextmem {}`\n\n\
          | {} |\n|{}\n{text}\nRates count the products with weights only. Memory: highest resident memory (CPU), memory held by the runtime (GPU); \
@@ -297,7 +296,7 @@ fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload
         options.device,
         options.dtype,
         work.threads,
-        arguments.join(" "),
+        arguments(),
         headers.join(" | "),
         "---|".repeat(headers.len()),
     );

@@ -19,7 +19,7 @@ use crate::device;
 use crate::experiment::{DeviceConfig, StageName};
 use crate::plan::Plan;
 use crate::progress::Bars;
-use crate::run_dir::{RunDir, provenance};
+use crate::run_dir::{RunDir, arguments, provenance};
 use crate::stages::Parts;
 
 mod compare;
@@ -257,9 +257,9 @@ fn report(plan: &Plan, sections: &[Section], out: &Path) -> Result<()> {
     let mut text = format!(
         "# Portability of {name}\n\nBackbone: {}. Every row is compared with flex in f64; error = largest difference over the largest \
          value, for ids the share that differs.\nA device may be 20 times as far off as flex is in the same float type, and always 32 \
-         roundings of that type.\n\nCommand: `nextmem portability EXPERIMENT --devices {}`\n\n| device | name | seconds | result |\n|---|---|---|---|\n",
+         roundings of that type.\n\nCommand: `nextmem {}`\n\n| device | name | seconds | result |\n|---|---|---|---|\n",
         plan.backbone_label(),
-        sections.iter().map(|s| s.target.label().replace(' ', ":")).collect::<Vec<_>>().join(","),
+        arguments(),
     );
     let mut shown = Table::new();
     shown.load_style(UTF8_FULL_CONDENSED).set_header(["device", "name", "result"]);

@@ -150,3 +150,12 @@ pub fn peak_memory_bytes() -> Option<u64> {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
+
+/// What was typed after `nextmem`, absolute paths by their last part: what belongs into a result file.
+pub fn arguments() -> String {
+    let short = |argument: String| match Path::new(&argument) {
+        path if path.is_absolute() => path.file_name().map_or(argument.clone(), |name| name.to_string_lossy().into_owned()),
+        _ => argument,
+    };
+    std::env::args().skip(1).map(short).collect::<Vec<_>>().join(" ")
+}
