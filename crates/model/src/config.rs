@@ -34,6 +34,37 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// The sizes of a dense Qwen3 by its name on the Hugging Face hub, case ignored: what can be planned before it is downloaded.
+    ///
+    /// # Reference
+    /// `config.json` of `Qwen/Qwen3-{0.6B,1.7B,4B,8B,14B,32B}`.
+    pub fn published(id: &str) -> Option<Self> {
+        let name = id.to_lowercase();
+        let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, tie_word_embeddings) =
+            match name.strip_prefix("qwen/qwen3-")? {
+                "0.6b" => (1024, 3072, 28, 16, true),
+                "1.7b" => (2048, 6144, 28, 16, true),
+                "4b" => (2560, 9728, 36, 32, true),
+                "8b" => (4096, 12288, 36, 32, false),
+                "14b" => (5120, 17408, 40, 40, false),
+                "32b" => (5120, 25600, 64, 64, false),
+                _ => return None,
+            };
+        Some(Self {
+            vocab_size: 151_936,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads: 8,
+            head_dim: 128,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            tie_word_embeddings,
+            max_position_embeddings: 40_960,
+        })
+    }
+
     /// Reads `config.json` of a checkpoint directory.
     ///
     /// # Errors
@@ -179,6 +210,13 @@ pub(crate) mod tests {
     fn json_round_trip() {
         let config = tiny(true);
         assert_eq!(DecoderConfig::from_json(&config.to_json(1, 0, "float32")).unwrap(), config);
+    }
+
+    #[test]
+    fn published_sizes_add_up() {
+        // model.safetensors.index.json of Qwen/Qwen3-8B: total_size 16381470720 in bf16.
+        assert_eq!(DecoderConfig::published("Qwen/Qwen3-8B").unwrap().num_params() * 2, 16_381_470_720);
+        assert_eq!(DecoderConfig::published("Qwen/Qwen3-9B"), None);
     }
 
     #[test]

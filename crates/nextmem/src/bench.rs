@@ -24,7 +24,7 @@ pub use worker::work;
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Sizes of Qwen3 with random weights: 0.6b, 1.7b, 4b or 8b
+    /// Sizes of Qwen3 with random weights: 0.6b, 1.7b, 4b, 8b, 14b or 32b
     #[arg(long, conflicts_with = "model")]
     size: Option<String>,
     /// A Hugging Face directory instead, like datasets/nano-backbone

@@ -204,7 +204,8 @@ impl Cli {
                 run::run(&plan, &device, &dir).map_err(failed)
             }
             Verb::Explain { experiment } => {
-                println!("{}", explain::explain(&plan(&experiment)?).map_err(failed)?);
+                let outline = Experiment::load(&experiment).and_then(Plan::outline).map_err(bad_input)?;
+                println!("{}", explain::explain(&outline).map_err(failed)?);
                 Ok(())
             }
             Verb::Score { run } => {

@@ -1,5 +1,6 @@
 //! What an experiment file may say: one root struct, every table refusing unknown keys.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nextmem_model::Decoding;
@@ -264,6 +265,9 @@ pub struct TaskConfig {
     pub limit: usize,
     /// An official prepared file (`recs_*`, `stm_*`, `*_ltm_*`); absent: the test split of the data.
     pub path: Option<PathBuf>,
+    /// Several prepared files instead, each under its dataset's name in the tables.
+    #[serde(default)]
+    pub sets: BTreeMap<String, PathBuf>,
     /// Passages searched per question (retrieval on facts).
     pub candidates: Option<usize>,
     /// Metric names.

@@ -5,6 +5,7 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_model::TARGETS;
 use nextmem_training::LoraConfig;
 
+use crate::cost::{self, Cost};
 use crate::experiment::{Origin, StageName, flatten};
 use crate::plan::{Plan, tasks};
 use crate::run_dir::RunDir;
@@ -33,6 +34,12 @@ pub fn explain(plan: &Plan) -> Result<String> {
         "bytes per memory".to_string(),
         format!("{latents} latents: bf16 {}, NF4 {} ({:.2}x smaller)", group(dense), group(nf4), dense as f64 / nf4 as f64),
     ]);
+    let (encode, decode) = cost::per_memory(plan);
+    let (encode, decode, text) = (cost::scaled(encode, "FLOP"), cost::scaled(decode, "FLOP"), cost::passage_tokens(plan));
+    facts.add_row(["one memory".to_string(), format!("encode {encode}, decode {decode}, for a passage of {text} tokens")]);
+    for missing in &plan.missing {
+        facts.add_row(["missing".to_string(), missing.clone()]);
+    }
     facts.add_row(["data".to_string(), format!("{} {}", plan.source.name(), plan.data_identity)]);
     for (task, config) in tasks(e) {
         facts.add_row([format!("task {}", task.name()), format!("at most {} items; {}", config.limit, config.metrics.join(", "))]);
@@ -40,7 +47,16 @@ pub fn explain(plan: &Plan) -> Result<String> {
 
     let run = RunDir::planned(plan);
     let mut stages = Table::new();
-    stages.load_style(UTF8_FULL_CONDENSED).set_header(["stage", "steps", "passages", "trained parameters", "state"]);
+    stages.load_style(UTF8_FULL_CONDENSED).set_header([
+        "stage",
+        "steps",
+        "passages",
+        "trained parameters",
+        "positions",
+        "operations",
+        "memory",
+        "state",
+    ]);
     for (name, fingerprint) in &plan.stages {
         let (steps, optim, trained) = match name {
             StageName::Pretrain => e.train.pretrain.as_ref().map(|s| (s.steps, &s.optim, total)),
@@ -54,7 +70,17 @@ pub fn explain(plan: &Plan) -> Result<String> {
             Some(dir) => format!("done in {}", dir.display()),
             None => "to run".into(),
         };
-        stages.add_row([name.dir().to_string(), group(steps), group(steps * optim.batch_size * optim.accumulation), group(trained), state]);
+        let estimate = |of: fn(&Cost) -> f64, unit: &str| cost::stage(plan, *name).map_or("-".into(), |c| cost::scaled(of(&c), unit));
+        stages.add_row([
+            name.dir().to_string(),
+            group(steps),
+            group(steps * optim.batch_size * optim.accumulation),
+            group(trained),
+            estimate(|c| c.tokens, ""),
+            estimate(|c| c.flops, "FLOP"),
+            estimate(|c| c.memory, "B"),
+            state,
+        ]);
     }
 
     let mut files = vec!["experiment.toml", "resolved.toml", "manifest.json"].into_iter().map(String::from).collect::<Vec<_>>();
@@ -64,7 +90,8 @@ pub fn explain(plan: &Plan) -> Result<String> {
     if !tasks(e).is_empty() {
         files.extend(["samples/*.jsonl", "scores.json", "table.md"].map(String::from));
     }
-    Ok(format!("{keys}\n\n{facts}\n\n{stages}\n\nfiles in {}:\n  {}", plan.dir.display(), files.join("\n  ")))
+    let assumed = format!("positions, operations and memory are estimates for passages of {text} tokens");
+    Ok(format!("{keys}\n\n{facts}\n\n{stages}\n{assumed}\n\nfiles in {}:\n  {}", plan.dir.display(), files.join("\n  ")))
 }
 
 const EMPTY_OPTIM: nextmem_training::OptimConfig = nextmem_training::OptimConfig {

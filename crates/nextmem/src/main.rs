@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod bench;
 mod cli;
+mod cost;
 mod device;
 mod experiment;
 mod explain;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nextmem_data::sha256_file;
+use nextmem_data::{DataError, sha256_file};
 use nextmem_eval::{Task, check_metric};
 use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
 use nextmem_training::OptimConfig;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub backbone: DecoderConfig,
     /// What identifies the data.
     pub data_identity: Value,
+    /// What this machine lacks, each with its next step; only an outline has any.
+    pub missing: Vec<String>,
 }
 
 impl Plan {
@@ -44,6 +46,16 @@ impl Plan {
     /// # Errors
     /// What, got, expected, next step; the first rule that is broken.
     pub fn resolve(loaded: Loaded) -> Result<Self> {
+        let plan = Self::outline(loaded)?;
+        match plan.missing.first() {
+            Some(first) => bail!("{first}"),
+            None => Ok(plan),
+        }
+    }
+
+    /// The same for a machine that may not have the model, the data or the backend yet: those are listed in `missing`.
+    pub fn outline(loaded: Loaded) -> Result<Self> {
+        let mut missing = Vec::new();
         let Loaded { experiment, text, origins } = loaded;
         let e = &experiment;
         if e.name.is_empty() || Path::new(&e.name).file_name().is_none_or(|n| n != e.name.as_str()) {
@@ -51,15 +63,15 @@ impl Plan {
         }
         device::check(&e.device)?;
         let source = Source::of(&e.data, e.seed)?;
-        let data_identity = source.identity().context("[data]")?;
+        let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
         check_numbers(e)?;
-        let (backbone, backbone_identity) = backbone(e)?;
+        let (backbone, backbone_identity) = backbone(e, &mut missing)?;
         if names.contains(&StageName::Pretrain) && (e.backbone.nano.is_none() || e.data.facts.is_none()) {
             bail!("[train.pretrain]: needs [backbone.nano] and [data.facts]; to adapt an existing model use the other stages");
         }
         for (task, config) in tasks(e) {
-            source.check_task(task, config)?;
+            missing.extend(source.check_task(task, config)?);
             for metric in &config.metrics {
                 check_metric(task, metric)?;
             }
@@ -67,7 +79,9 @@ impl Plan {
                 bail!("eval.{}.limit: got 0, expected at least 1", task.name());
             }
         }
-        check_eval(&source, &e.eval)?;
+        if missing.is_empty() {
+            check_eval(&source, &e.eval)?;
+        }
 
         let mut before = backbone_identity;
         let mut stages = Vec::new();
@@ -86,7 +100,7 @@ impl Plan {
             stages.push((name, fingerprint));
         }
         let dir = e.results.join(&e.name);
-        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, experiment })
+        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, missing, experiment })
     }
 
     /// The name of our backbone in tables.
@@ -183,11 +197,19 @@ fn check_numbers(e: &Experiment) -> Result<()> {
 }
 
 /// Sizes and identity of the backbone; a checkpoint's names, shapes and tokenizer are checked without reading weights.
-fn backbone(e: &Experiment) -> Result<(DecoderConfig, Value)> {
+fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig, Value)> {
     match (&e.backbone.model, &e.backbone.nano) {
         (Some(dir), None) => {
             if !dir.is_dir() {
-                bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint", dir.display());
+                let Some(config) = DecoderConfig::published(&dir.to_string_lossy()) else {
+                    bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint", dir.display());
+                };
+                missing.push(format!(
+                    "backbone.model: {}: no such directory; download the checkpoint of that name into it ({})",
+                    dir.display(),
+                    crate::cost::scaled(crate::cost::checkpoint_bytes(&config), "B")
+                ));
+                return Ok((config, json!(dir)));
             }
             let config = check_decoder(dir, &device::host()).context("backbone.model")?;
             let tokenizer = Tokenizer::open(dir).context("backbone.model")?;
@@ -226,6 +248,18 @@ fn backbone(e: &Experiment) -> Result<(DecoderConfig, Value)> {
             Ok((config, json!("nano")))
         }
         _ => bail!("[backbone]: expected either `model` (a directory) or [backbone.nano] (sizes of a new one)"),
+    }
+}
+
+/// Nothing instead of a data file that is not there yet, which is noted; any other error stays one.
+fn absent<T>(result: Result<T>, missing: &mut Vec<String>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.chain().any(|e| matches!(e.downcast_ref(), Some(DataError::Missing { .. }))) => {
+            missing.push(format!("{error:#}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

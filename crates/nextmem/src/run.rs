@@ -95,28 +95,30 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
             };
             for (mode, suffix) in modes {
                 let row = format!("{name}{suffix}");
-                let path = dir.join("samples").join(sample_file(task, plan.source.name(), &row));
-                let bar = Bars::new(&format!("{} {row}", task.name()));
-                let progress = |done: usize| bar.at(done, "");
-                match task {
-                    Task::Reconstruction => {
-                        let items = plan.source.reconstruction(config)?;
-                        bar.begin(0, items.len());
-                        predict_reconstruction(method, &items, batch, &path, &progress)
+                for (dataset, config) in plan.source.datasets(config) {
+                    let path = dir.join("samples").join(sample_file(task, &dataset, &row));
+                    let bar = Bars::new(&format!("{} {dataset} {row}", task.name()));
+                    let progress = |done: usize| bar.at(done, "");
+                    match task {
+                        Task::Reconstruction => {
+                            let items = plan.source.reconstruction(&config)?;
+                            bar.begin(0, items.len());
+                            predict_reconstruction(method, &items, batch, &path, &progress)
+                        }
+                        Task::ContextualQa => {
+                            let items = plan.source.qa(&config)?;
+                            bar.begin(0, items.len());
+                            predict_qa(method, *mode, &items, batch, &path, &progress)
+                        }
+                        Task::Retrieval => {
+                            let items = plan.source.retrieval(&config)?;
+                            bar.begin(0, items.len());
+                            predict_retrieval(method, &items, batch, &path, &progress)
+                        }
                     }
-                    Task::ContextualQa => {
-                        let items = plan.source.qa(config)?;
-                        bar.begin(0, items.len());
-                        predict_qa(method, *mode, &items, batch, &path, &progress)
-                    }
-                    Task::Retrieval => {
-                        let items = plan.source.retrieval(config)?;
-                        bar.begin(0, items.len());
-                        predict_retrieval(method, &items, batch, &path, &progress)
-                    }
+                    .with_context(|| format!("task `{}`, {dataset}, row `{row}`", task.name()))?;
+                    bar.finish("done");
                 }
-                .with_context(|| format!("task `{}`, row `{row}`", task.name()))?;
-                bar.finish("done");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The passages and questions that an experiment's `[data]` stands for.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -61,22 +63,41 @@ impl Source {
         })
     }
 
-    /// Refuses a task that this data has nothing for.
-    pub fn check_task(&self, task: Task, config: &TaskConfig) -> Result<()> {
+    /// The datasets that a task runs on, each with a configuration of its own.
+    pub fn datasets(&self, config: &TaskConfig) -> Vec<(String, TaskConfig)> {
+        if config.sets.is_empty() {
+            return vec![(self.name().into(), config.clone())];
+        }
+        let one = |path: &PathBuf| TaskConfig { path: Some(path.clone()), sets: BTreeMap::new(), ..config.clone() };
+        config.sets.iter().map(|(name, path)| (name.clone(), one(path))).collect()
+    }
+
+    /// Refuses a task that this data has nothing for; returns the prepared files that are not there.
+    pub fn check_task(&self, task: Task, config: &TaskConfig) -> Result<Vec<String>> {
+        let name = task.name();
+        if !config.sets.is_empty() && config.path.is_some() {
+            bail!("eval.{name}: got both `path` and `sets`, expected one of them");
+        }
+        let plain = |set: &str| !set.is_empty() && set.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        if let Some(odd) = config.sets.keys().find(|set| !plain(set)) {
+            bail!("eval.{name}.sets: got the name {odd:?}, expected letters, digits, _ and -");
+        }
         let serves = match self {
             Self::Facts(..) => true,
             Self::Text(_) => task == Task::Reconstruction,
             Self::Squad(_) => task != Task::Retrieval,
         };
-        match (&config.path, serves) {
-            (Some(path), _) if !path.is_file() => bail!("eval.{}.path: {}: no such file", task.name(), path.display()),
-            (None, false) => bail!(
-                "eval.{}: {} has no items for this task; remove the section or name an official prepared file as `path`",
-                task.name(),
+        if !serves && config.path.is_none() && config.sets.is_empty() {
+            bail!(
+                "eval.{name}: {} has no items for this task; remove the section or name an official prepared file as `path`",
                 self.name()
-            ),
-            _ => Ok(()),
+            );
         }
+        let files = config.path.iter().map(|p| ("path".into(), p)).chain(config.sets.iter().map(|(set, p)| (format!("sets.{set}"), p)));
+        let absent = files.filter(|(_, path)| !path.is_file());
+        Ok(absent
+            .map(|(key, path)| format!("eval.{name}.{key}: {}: no such file; `nextmem data prepare` writes it", path.display()))
+            .collect())
     }
 
     /// Passages to train on.
@@ -146,14 +167,15 @@ impl Source {
 /// Checks what the tasks read, so that a malformed file stops the run before it trains.
 pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
     let error = |e: anyhow::Error| e.context("[eval]");
-    if let Some(config) = &eval.reconstruction {
-        source.reconstruction(config).map_err(error)?;
+    let each = |config: &Option<TaskConfig>| config.iter().flat_map(|c| source.datasets(c)).map(|(_, c)| c).collect::<Vec<_>>();
+    for config in each(&eval.reconstruction) {
+        source.reconstruction(&config).map_err(error)?;
     }
-    if let Some(config) = &eval.contextual_qa {
-        source.qa(config).map_err(error)?;
+    for config in each(&eval.contextual_qa) {
+        source.qa(&config).map_err(error)?;
     }
-    if let Some(config) = &eval.retrieval {
-        source.retrieval(config).map_err(error)?;
+    for config in each(&eval.retrieval) {
+        source.retrieval(&config).map_err(error)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::{Device, Distribution};
@@ -68,29 +68,10 @@ impl Item {
     }
 }
 
-/// The sizes of Qwen3 that fit one GPU; `nano` is the shipped backbone's.
+/// The sizes of a Qwen3 by the end of its name.
 pub fn size(name: &str) -> Result<DecoderConfig> {
-    // hidden, intermediate, layers, heads, kv heads, tied: config.json of Qwen/Qwen3-{0.6B,1.7B,4B,8B}
-    let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, tied) = match name {
-        "0.6b" => (1024, 3072, 28, 16, true),
-        "1.7b" => (2048, 6144, 28, 16, true),
-        "4b" => (2560, 9728, 36, 32, true),
-        "8b" => (4096, 12288, 36, 32, false),
-        other => bail!(BadInput(format!("--size: got {other:?}, expected 0.6b, 1.7b, 4b or 8b; or name a checkpoint with --model"))),
-    };
-    Ok(DecoderConfig {
-        vocab_size: 151_936,
-        hidden_size,
-        intermediate_size,
-        num_hidden_layers,
-        num_attention_heads,
-        num_key_value_heads: 8,
-        head_dim: 128,
-        rms_norm_eps: 1e-6,
-        rope_theta: 1e6,
-        tie_word_embeddings: tied,
-        max_position_embeddings: 40_960,
-    })
+    let unknown = || BadInput(format!("--size: got {name:?}, expected 0.6b, 1.7b, 4b, 8b, 14b or 32b; or name a checkpoint with --model"));
+    Ok(DecoderConfig::published(&format!("Qwen/Qwen3-{name}")).ok_or_else(unknown)?)
 }
 
 /// How large the items are.

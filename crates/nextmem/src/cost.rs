@@ -1,0 +1,146 @@
+//! What a plan takes, from sizes alone: tokens, floating point operations, memory, bytes to download.
+
+use nextmem_model::DecoderConfig;
+use nextmem_training::{LoraConfig, OptimConfig};
+
+use crate::experiment::StageName;
+use crate::plan::Plan;
+
+/// What one stage takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// Positions that go through the model, forward.
+    pub tokens: f64,
+    /// Floating point operations of the products with weights: 2 per weight and position forward, 2 for the gradient of
+    /// the input, 2 for the gradient of the weights where they are trained.
+    pub flops: f64,
+    /// Weights, gradients, AdamW's moments and what the backward pass keeps, in bytes.
+    pub memory: f64,
+}
+
+/// Sizes that every estimate needs.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// Weights of the layers and of the output projection: those that a position is multiplied with.
+    products: f64,
+    /// All parameters.
+    params: f64,
+    /// Bytes of one number.
+    width: f64,
+    /// Bytes that the backward pass keeps per position, attention scores apart.
+    kept: f64,
+    /// Bytes of attention scores per pair of positions.
+    scores: f64,
+}
+
+impl Sizes {
+    fn of(config: &DecoderConfig, dtype: &str) -> Self {
+        let table = (config.vocab_size * config.hidden_size) as f64;
+        let params = config.num_params() as f64;
+        let width = if dtype == "f32" { 4.0 } else { 2.0 };
+        let layers = config.num_hidden_layers as f64;
+        // Norms, q, k, v, attention output and residuals are about ten rows of `hidden`, the SwiGLU four of `intermediate`.
+        let kept = layers * (10.0 * config.hidden_size as f64 + 4.0 * config.intermediate_size as f64) * width;
+        let scores = layers * config.num_attention_heads as f64 * 2.0 * width;
+        let products = if config.tie_word_embeddings { params } else { params - table };
+        Self { products, params, width, kept, scores }
+    }
+
+    /// Memory of training `trained` parameters beside `copies` of the model, with rows of `seq` positions.
+    fn memory(&self, copies: f64, trained: f64, rows: f64, seq: f64) -> f64 {
+        copies * self.params * self.width + trained * (self.width + 8.0) + rows * (seq * self.kept + seq * seq * self.scores)
+    }
+}
+
+/// The passage that every estimate assumes, in tokens: as long as the latents cover, or the paper's 240.
+pub fn passage_tokens(plan: &Plan) -> usize {
+    plan.experiment.train.substitution.as_ref().map_or(240, |s| s.levels * s.block_tokens)
+}
+
+/// The cost of a stage of a plan.
+pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
+    let e = &plan.experiment;
+    let sizes = Sizes::of(&plan.backbone, &e.device.dtype);
+    let text = passage_tokens(plan) as f64;
+    let rows = |o: &OptimConfig| (o.batch_size * o.accumulation) as f64;
+    // Forward and back to the input with an adapter; the gradient of every weight as well without one.
+    let trained = |lora: &Option<LoraConfig>| match lora {
+        Some(_) => (4.0, 0.0, 1.0),
+        None => (6.0, sizes.params, 1.0),
+    };
+    match name {
+        StageName::Pretrain => e.train.pretrain.as_ref().map(|s| {
+            let tokens = s.steps as f64 * rows(&s.optim) * text;
+            let memory = sizes.memory(1.0, sizes.params, s.optim.batch_size as f64, text);
+            Cost { tokens, flops: 6.0 * sizes.products * tokens, memory }
+        }),
+        StageName::Reconstruction => e.train.reconstruction.as_ref().map(|s| {
+            let seq = 2.0 * text + 2.0;
+            let tokens = s.steps as f64 * rows(&s.optim) * seq;
+            let (per, full, copies) = trained(&s.lora);
+            Cost { tokens, flops: per * sizes.products * tokens, memory: sizes.memory(copies, full, s.optim.batch_size as f64, seq) }
+        }),
+        StageName::Substitution => e.train.substitution.as_ref().map(|s| {
+            let (per, full, _) = trained(&s.lora);
+            let (mut tokens, mut flops, mut longest) = (0.0, 0.0, 0.0f64);
+            for step in 0..s.steps() {
+                let level = s.level(step, e.seed) as f64;
+                let encoder = text + 1.0 + level;
+                let rest = (text - level * s.block_tokens as f64).max(0.0);
+                let decoder = level + rest + 1.0 + text;
+                // The latents are fed back without gradient first: one more forward pass of the encoder.
+                tokens += rows(&s.optim) * (2.0 * encoder + decoder);
+                flops += rows(&s.optim) * sizes.products * ((2.0 + per) * encoder + 4.0 * decoder);
+                longest = longest.max(encoder + decoder);
+            }
+            let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
+            Cost { tokens, flops, memory: sizes.memory(copies, full, s.optim.batch_size as f64, longest) }
+        }),
+    }
+}
+
+/// Operations of encoding and decoding one passage with a KV cache.
+pub fn per_memory(plan: &Plan) -> (f64, f64) {
+    let sizes = Sizes::of(&plan.backbone, &plan.experiment.device.dtype);
+    let (text, latents) = (passage_tokens(plan) as f64, plan.experiment.method.nextmem.num_latents as f64);
+    (2.0 * sizes.products * (text + latents), 2.0 * sizes.products * (latents + 1.0 + text))
+}
+
+/// Bytes of the published bf16 checkpoint.
+pub fn checkpoint_bytes(config: &DecoderConfig) -> f64 {
+    2.0 * config.num_params() as f64
+}
+
+/// A number with its decimal prefix: 1.6e10 bytes as 16.0 GB.
+pub fn scaled(number: f64, unit: &str) -> String {
+    let prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"];
+    let mut rest = number;
+    let mut prefix = 0;
+    while rest >= 1000.0 && prefix + 1 < prefixes.len() {
+        rest /= 1000.0;
+        prefix += 1;
+    }
+    format!("{rest:.1} {}{unit}", prefixes[prefix])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_of_numbers() {
+        assert_eq!(scaled(16_381_470_720.0, "B"), "16.4 GB");
+        assert_eq!(scaled(12.0, "FLOP"), "12.0 FLOP");
+        assert_eq!(scaled(2.5e21, "FLOP"), "2.5 ZFLOP");
+    }
+
+    #[test]
+    fn a_qwen3_8b_takes_what_is_known_of_it() {
+        let config = DecoderConfig::published("Qwen/Qwen3-8B").expect("a known size");
+        let sizes = Sizes::of(&config, "bf16");
+        // 8.19 B parameters, 0.62 B of them in the table that is only looked up.
+        assert_eq!((sizes.params / 1e7).round(), 819.0);
+        assert_eq!((sizes.products / 1e7).round(), 757.0);
+        assert_eq!(sizes.memory(1.0, 0.0, 0.0, 0.0), checkpoint_bytes(&config));
+    }
+}
