@@ -23,7 +23,9 @@ pub(crate) fn product(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     let y = if input * output < LARGE || !matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
         // As one product of matrices: a batched one would copy the transposed weight on the CPU.
         x.matmul(weight.transpose())
-    } else if let (true, Some(width)) = (rows <= FEW, task_width(rows, output)) {
+    } else if rows <= FEW
+        && let Some(width) = task_width(rows, output)
+    {
         of_few_rows(x, weight, width)
     } else {
         // On the left the weight lies as gemm wants it; on the right, transposed, rearranging it takes up to half the time.
@@ -64,7 +66,7 @@ mod tests {
         // Large enough for all of them, and one whose outputs are odd.
         for output in [1088, 1031] {
             let weight = Tensor::<2>::random([output, 256], Distribution::Default, &device);
-            for rows in [1, 2, 3, 5, 16, 17, 40] {
+            for rows in [1, 2, 3, 5, 16, 17, 40, 1500] {
                 let x = Tensor::<3>::random([1, rows, 256], Distribution::Default, &device);
                 let expected = x.clone().reshape([rows, 256]).matmul(weight.clone().transpose()).unsqueeze::<3>();
                 let difference: f32 = (product(x, weight.clone()) - expected).abs().max().into_scalar();
