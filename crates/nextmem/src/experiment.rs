@@ -266,7 +266,7 @@ pub struct TaskConfig {
     /// An official prepared file (`recs_*`, `stm_*`, `*_ltm_*`); absent: the test split of the data.
     pub path: Option<PathBuf>,
     /// Several prepared files instead, each under its dataset's name in the tables.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, PathBuf>,
     /// Passages searched per question (retrieval on facts).
     pub candidates: Option<usize>,

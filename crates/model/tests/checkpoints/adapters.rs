@@ -44,7 +44,9 @@ fn an_adapter_that_does_not_fit_is_refused() {
     for (key, value) in [
         ("use_dora", json!(true)),
         ("fan_in_fan_out", json!(true)),
-        ("rank_pattern", json!({ "q_proj": 8 })),
+        ("rank_pattern", json!({ "q_proj": 0 })),
+        ("init_lora_weights", json!("pissa")),
+        ("lora_bias", json!(true)),
         ("modules_to_save", json!(["embed_tokens"])),
         ("r", json!(0)),
         ("lora_alpha", Value::Null),
