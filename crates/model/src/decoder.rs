@@ -136,6 +136,21 @@ impl Decoder {
         self.embed_tokens.val().device()
     }
 
+    /// Gives rows of `embed_tokens` the values of others, as `(to, from)`: the first values of tokens that were added.
+    ///
+    /// # Panics
+    /// If a row is beyond the table (caller bug).
+    pub fn with_rows_of(mut self, rows: &[(u32, u32)]) -> Self {
+        self.embed_tokens = self.embed_tokens.map(|table| {
+            rows.iter().fold(table, |table, (to, from)| {
+                let (to, from) = (*to as usize, *from as usize);
+                let row = table.clone().slice([from..from + 1]);
+                table.slice_assign([to..to + 1], row)
+            })
+        });
+        self
+    }
+
     /// Looks tokens up in `embed_tokens`.
     ///
     /// # Shapes
@@ -367,6 +382,14 @@ mod tests {
             let (norm, table) = (mean_square(balanced.norm.val()), mean_square(balanced.embed_tokens.val().flatten(0, 1)));
             assert!((norm / table - 1.0).abs() < 1e-4, "{norm} and {table}");
         }
+    }
+
+    #[test]
+    fn rows_take_the_values_of_others() {
+        let model = model(true);
+        let row = |m: &Decoder, i| m.embed(Tensor::<2, Int>::from_data([[i]], &Device::flex()));
+        let source = row(&model, 7);
+        close(row(&model.with_rows_of(&[(60, 7)]), 60), source);
     }
 
     #[test]

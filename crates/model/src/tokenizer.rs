@@ -23,6 +23,8 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 const IM_END: &str = "<|im_end|>";
 /// `[SoD]` and the second token of the official code, which inference never uses.
 const NEXTMEM_ADDED: [&str; 2] = ["<|start_of_document|>", "<|end_of_memory|>"];
+/// Whose embeddings the two start as (official code); ids 30624 and 408 in Qwen3.
+const FIRST_VALUES: [&str; 2] = ["repeat", "end"];
 
 /// A tokenizer with its chat template and the ids the method needs.
 #[derive(Clone)]
@@ -38,6 +40,7 @@ pub struct Tokenizer {
     sod: u32,
     end_of_memory: u32,
     end_ids: Vec<u32>,
+    first_rows: Vec<(u32, u32)>,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -80,9 +83,11 @@ impl Tokenizer {
         path: &Path,
     ) -> Result<Self, TokenizerError> {
         // Not special, as in the official code: decoding shows them where a model writes them.
-        let absent = NEXTMEM_ADDED.into_iter().filter(|token| inner.token_to_id(token).is_none());
-        let tokens: Vec<AddedToken> = absent.map(|token| AddedToken::from(token, false).normalized(false)).collect();
+        let absent: Vec<usize> = (0..2).filter(|i| inner.token_to_id(NEXTMEM_ADDED[*i]).is_none()).collect();
+        let tokens: Vec<AddedToken> = absent.iter().map(|i| AddedToken::from(NEXTMEM_ADDED[*i], false).normalized(false)).collect();
         inner.add_tokens(tokens).map_err(tokenize_error)?;
+        let rows = absent.iter().filter_map(|i| Some((inner.token_to_id(NEXTMEM_ADDED[*i])?, inner.token_to_id(FIRST_VALUES[*i])?)));
+        let first_rows = rows.collect();
         let id = |token| inner.token_to_id(token).ok_or(TokenizerError::MissingToken { path: path.to_owned(), token });
         let (end_of_text, im_end) = (id(END_OF_TEXT)?, id(IM_END)?);
         let (sod, end_of_memory) = (id(NEXTMEM_ADDED[0])?, id(NEXTMEM_ADDED[1])?);
@@ -95,7 +100,7 @@ impl Tokenizer {
         }
         let mut added: Vec<(String, u32)> = inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (t.content, id)).collect();
         added.sort_unstable_by_key(|(_, id)| *id);
-        Ok(Self { inner, config, chat_template, added, end_of_text, im_end, sod, end_of_memory, end_ids })
+        Ok(Self { inner, config, chat_template, added, end_of_text, im_end, sod, end_of_memory, end_ids, first_rows })
     }
 
     /// The ids of a text, in which nothing is an added token.
@@ -142,6 +147,12 @@ impl Tokenizer {
     /// The id of `<|end_of_memory|>`: 151670 with Qwen3.
     pub fn end_of_memory(&self) -> u32 {
         self.end_of_memory
+    }
+
+    /// Tokens that were added on opening, each with the token whose embedding it starts as: `(151669, 30624)` and
+    /// `(151670, 408)` with Qwen3. Empty for a directory that was saved with them: its rows are its own.
+    pub fn first_rows(&self) -> &[(u32, u32)] {
+        &self.first_rows
     }
 
     /// The id of `<|endoftext|>`: 151643 in Qwen3.

@@ -58,6 +58,11 @@ fn has_the_official_ids() {
     assert_eq!([t.end_of_text(), t.im_end(), t.sod(), t.end_of_memory(), t.pad()], [151_643, 151_645, 151_669, 151_670, 151_643]);
     assert_eq!(t.end_ids(), [151_645, 151_643]);
     assert_eq!(t.vocab_size(), 151_671);
+    // The official code starts them as "repeat" and "end".
+    assert_eq!(t.first_rows(), [(151_669, 30_624), (151_670, 408)]);
+    let saved = tempfile::tempdir().unwrap();
+    t.save(saved.path()).unwrap();
+    assert_eq!(Tokenizer::open(saved.path()).unwrap().first_rows(), [], "saved with them, their rows are trained");
     assert_eq!([t.encode("repeat").unwrap(), t.encode("end").unwrap()], [[30_624], [408]]);
 }
 

@@ -106,10 +106,6 @@ fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
 pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
     let tokenizer = Tokenizer::open(&parts.backbone)?;
     let autoencoder = autoencoder(parts, tokenizer.sod(), device)?;
-    let (entries, rows) = (tokenizer.vocab_size(), autoencoder.decoder.config().vocab_size);
-    if entries > rows {
-        bail!(BadInput(format!("{}: the tokenizer has {entries} entries, config.json's vocab_size is {rows}", parts.backbone.display())));
-    }
     Ok((autoencoder, tokenizer))
 }
 
@@ -127,15 +123,33 @@ pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencod
 /// The decoder after stage 1, its adapter merged, and the special-token rows.
 fn after_stage1(parts: &Parts, sod: u32, device: &Device) -> Result<(Decoder, Option<SpecialDelta>)> {
     match &parts.stage1 {
-        None => Ok((load_decoder(&parts.backbone, device)?, None)),
+        None => Ok((load_backbone(&parts.backbone, device)?, None)),
         Some(dir) if dir.join("adapter_config.json").exists() => {
-            let base = load_decoder(&parts.backbone, device)?;
+            let base = load_backbone(&parts.backbone, device)?;
             let adapter = load_adapter(dir, base.config(), device)?;
             let special = read_special(dir, base.config().hidden_size, device)?.map(|delta| SpecialDelta { sod, delta });
             Ok((adapter.merge(base), special))
         }
         Some(dir) => Ok((load_decoder(dir, device)?, None)),
     }
+}
+
+/// Reads a backbone; rows of special tokens that its tokenizer does not have yet start as the official code starts them.
+fn load_backbone(dir: &Path, device: &Device) -> Result<Decoder> {
+    let decoder = load_decoder(dir, device)?;
+    if !dir.join("tokenizer.json").exists() {
+        return Ok(decoder);
+    }
+    let tokenizer = Tokenizer::open(dir)?;
+    let rows = decoder.config().vocab_size;
+    if tokenizer.vocab_size() > rows {
+        bail!(BadInput(format!(
+            "{}: the tokenizer has {} entries, config.json's vocab_size is {rows}",
+            dir.display(),
+            tokenizer.vocab_size()
+        )));
+    }
+    Ok(decoder.with_rows_of(tokenizer.first_rows()))
 }
 
 /// `special_tokens.safetensors` (ours) or `special_tokens_DTOKENS.pt` (official) of a stage-1 directory.
@@ -243,7 +257,7 @@ impl Trainer<'_> {
     fn reconstruction(&self, parts: &Parts) -> Result<()> {
         let Some(config) = &self.experiment().train.reconstruction else { bail!("no [train.reconstruction]") };
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
-        let base = load_decoder(&parts.backbone, self.device)?;
+        let base = load_backbone(&parts.backbone, self.device)?;
         let sod = tokenizer.sod();
         let model = match &config.lora {
             None => TokenModel { trainable: Trainable { full: Some(base), adapter: None, special: None }, frozen: None, sod },
@@ -316,7 +330,7 @@ fn load_like(decoder: &Decoder, parts: &Parts, device: &Device) -> Result<Decode
     match &parts.stage1 {
         Some(dir) if !dir.join("adapter_config.json").exists() => Ok(load_decoder(dir, device)?),
         Some(_) => Ok(decoder.clone()),
-        None => Ok(load_decoder(&parts.backbone, device)?),
+        None => load_backbone(&parts.backbone, device),
     }
 }
 
