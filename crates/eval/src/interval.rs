@@ -62,17 +62,17 @@ pub fn mean_interval(values: &[f64]) -> (f64, Interval) {
     (mean(values), interval)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
 /// Maps 64 random bits to an index below `n`. Spelled out, so that a new release of `rand` cannot move published intervals.
-fn below(bits: u64, n: usize) -> usize {
+pub(crate) fn below(bits: u64, n: usize) -> usize {
     ((u128::from(bits) * n as u128) >> 64) as usize
 }
 
 /// A quantile by linear interpolation (numpy's default). `sorted` is not empty.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (below, above) = (at.floor() as usize, at.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * at.fract()

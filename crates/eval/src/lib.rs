@@ -2,6 +2,7 @@
 //!
 //! Predicting writes per-sample JSONL; scoring and tables read only that, so a metric can be added to past runs.
 
+pub mod analysis;
 mod error;
 mod interval;
 pub mod metric;
@@ -9,6 +10,7 @@ mod normalize;
 mod published;
 mod sample;
 mod score;
+pub mod stats;
 mod table;
 mod task;
 

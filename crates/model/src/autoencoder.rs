@@ -133,6 +133,37 @@ impl Autoencoder {
         self.generate(prompt, &[], max_new_tokens, end_ids, decoding)
     }
 
+    /// The likeliest token at every position of known texts, each predicted from the latents and the true tokens before it.
+    ///
+    /// The input is `[h_1 .. h_L; e(SoD); e(x)]`: what stage 2 trains at its last level, without the error of a token that
+    /// was generated wrongly before. Row i has one prediction more than `rows[i]`: what follows its end.
+    ///
+    /// # Shapes
+    /// - latents: `[batch, latents, hidden]`, one memory per row of tokens
+    pub fn teacher_forced(&self, latents: Tensor<3>, with_sod: bool, rows: &[Vec<u32>]) -> Vec<Vec<u32>> {
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+        // Padding on the right: nothing that is read stands after it.
+        let padded: Vec<Vec<u32>> = rows
+            .iter()
+            .map(|row| {
+                let before = with_sod.then_some(self.sod);
+                before.into_iter().chain(row.iter().copied()).chain(std::iter::repeat_n(self.sod, longest - row.len())).collect()
+            })
+            .collect();
+        let embeds = match longest + usize::from(with_sod) {
+            0 => latents.clone(),
+            _ => Tensor::cat(vec![latents.clone(), self.embed(token_tensor(&padded, self.sod, &self.device()).0)], 1),
+        };
+        let first = latents.dims()[1] + usize::from(with_sod) - 1;
+        let hidden = self.decoder.hidden(embeds, &[], None, None);
+        // One row at a time: the logits of a batch of long texts over a large vocabulary are gigabytes.
+        let predict = |(i, row): (usize, &Vec<u32>)| {
+            let logits = self.decoder.logits(hidden.clone().narrow(0, i, 1).narrow(1, first, row.len() + 1));
+            logits.argmax(2).into_data().iter::<i64>().map(|id| id as u32).collect()
+        };
+        rows.iter().enumerate().map(predict).collect()
+    }
+
     /// Continues input embeddings with the decoder.
     pub fn generate(
         &self,
@@ -228,6 +259,21 @@ mod tests {
             assert!(difference < 2e-5, "row {i}: {difference}");
             assert_eq!(texts[i], model.decode(alone, true, 5, &[], &Decoding::Greedy)[0]);
         }
+    }
+
+    #[test]
+    fn teacher_forcing_on_its_own_text_predicts_that_text() {
+        let model = model();
+        let latents = model.encode(&[vec![3, 4, 5, 6], vec![9, 2]], 3);
+        for with_sod in [true, false] {
+            let free = model.decode(latents.clone(), with_sod, 9, &[], &Decoding::Greedy);
+            // Texts of two lengths, so that one is padded; the last token is the prediction after the text.
+            let texts = vec![free[0][..8].to_vec(), free[1][..5].to_vec()];
+            let predicted = model.teacher_forced(latents.clone(), with_sod, &texts);
+            assert_eq!(predicted, [free[0].clone(), free[1][..6].to_vec()]);
+        }
+        let first: Vec<u32> = model.decode(latents.clone(), false, 1, &[], &Decoding::Greedy).concat();
+        assert_eq!(model.teacher_forced(latents, false, &[vec![], vec![]]).concat(), first);
     }
 
     #[test]

@@ -90,6 +90,14 @@ pub enum ModelError {
         /// What, got, expected.
         reason: String,
     },
+    /// A file that holds no memories, or memories of other weights.
+    #[error("{path}: {reason}", path = .path.display())]
+    MemoryFile {
+        /// The file.
+        path: PathBuf,
+        /// What, got, expected.
+        reason: String,
+    },
     /// The tokenizer or its template.
     #[error(transparent)]
     Tokenizer(#[from] crate::tokenizer::TokenizerError),

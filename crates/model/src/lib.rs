@@ -27,12 +27,14 @@ mod error;
 mod generate;
 mod kv_cache;
 mod lora;
+mod memory_file;
 mod method;
 mod peft;
 mod product;
 mod random_checkpoint;
 mod rope;
 mod special;
+mod tensor_files;
 mod tokenizer;
 mod weight_source;
 mod weights;
@@ -45,10 +47,10 @@ pub use generate::{Decoding, generate};
 pub use kv_cache::KvCache;
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
 pub use method::{AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
+pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
 pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
 pub use random_checkpoint::write_random_checkpoint;
 pub use special::{SpecialTokensError, read_special_embeddings};
+pub use tensor_files::{TensorFiles, write_atomically};
 pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
-pub use weights::{
-    SPECIAL_FILE, SPECIAL_KEY, TensorFiles, check_decoder, load_decoder, save_decoder, save_special_embeddings, write_atomically,
-};
+pub use weights::{SPECIAL_FILE, SPECIAL_KEY, check_decoder, load_decoder, save_decoder, save_special_embeddings};

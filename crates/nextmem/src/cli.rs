@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Error, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use nextmem_eval::EvalError;
 use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{bench, device, explain, memory, parity, portability, run, source};
+use crate::{analysis, bench, compare, device, explain, lm_eval, memory, parity, portability, run, source};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
@@ -52,20 +52,23 @@ enum Verb {
         #[arg(required = true)]
         runs: Vec<PathBuf>,
     },
-    /// Turn texts into memories and say how many bytes they take
-    Encode {
-        #[command(flatten)]
-        model: Model,
-        /// The texts; each becomes one memory
-        #[arg(required = true)]
-        texts: Vec<String>,
-        /// Where to keep the memories
-        #[arg(long, short, default_value = "memory.safetensors")]
-        out: PathBuf,
-        /// Quantise to NF4
+    /// Compare two runs, or two methods (RUN:METHOD), sample by sample: means, intervals, tests; needs no model
+    Compare(compare::Options),
+    /// Write the results of a run in the files of another tool
+    Export {
+        /// The run's directory, like results/quickstart
+        run: PathBuf,
+        /// The tool: lm-eval is EleutherAI's lm-evaluation-harness, its files go to RUN/lm_eval
+        #[arg(long, value_enum)]
+        format: ExportFormat,
+        /// The date in the files, in Unix seconds, instead of the run's
         #[arg(long)]
-        nf4: bool,
+        date: Option<u64>,
     },
+    /// Measure a finished run: noise, length, segments, storage, first errors, controls, number of latents, rate and distortion
+    Analyze(analysis::Options),
+    /// Turn texts into memories and say how many bytes they take
+    Encode(memory::EncodeOptions),
     /// Turn memories back into text
     Decode {
         #[command(flatten)]
@@ -129,6 +132,13 @@ enum Verb {
         #[arg(long, default_value_t = 1e-5)]
         tolerance: f64,
     },
+}
+
+/// Whose files `export` writes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExportFormat {
+    /// EleutherAI's lm-evaluation-harness
+    LmEval,
 }
 
 /// What encodes and decodes.
@@ -216,7 +226,16 @@ impl Cli {
                 println!("{}", run::table(&runs).map_err(bad_input)?);
                 Ok(())
             }
-            Verb::Encode { model, texts, out, nf4 } => memory::encode(&model, &texts, &out, nf4).map_err(failed),
+            Verb::Compare(options) => {
+                println!("{}", compare::compare(&options).map_err(failed)?);
+                Ok(())
+            }
+            Verb::Export { run, format: ExportFormat::LmEval, date } => {
+                lm_eval::export(&run, date).map_err(failed)?.iter().for_each(|path| println!("{}", path.display()));
+                Ok(())
+            }
+            Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
+            Verb::Encode(options) => memory::encode(&options).map_err(failed),
             Verb::Decode { model, memories } => memory::decode(&model, &memories).map_err(failed),
             Verb::Ask { model, memories, question, comp } => memory::ask(&model, &memories, &question, comp).map_err(failed),
             Verb::Search { model, memories, query, top } => memory::search(&model, &memories, &query, top).map_err(failed),

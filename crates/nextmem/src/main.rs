@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod analysis;
 mod bench;
 mod cli;
+mod compare;
 mod cost;
 mod device;
 mod experiment;
 mod explain;
+mod lm_eval;
 mod memory;
 mod panics;
 mod parity;
@@ -18,6 +21,7 @@ mod portability;
 mod progress;
 mod run;
 mod run_dir;
+mod sample_set;
 mod source;
 mod stages;
 

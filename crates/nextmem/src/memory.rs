@@ -1,24 +1,60 @@
 //! `encode`, `decode`, `ask` and `search`: a trained NextMem at hand, and the file its memories are kept in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_eval::cosine;
-use nextmem_model::{AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TensorFiles};
-use nextmem_quant::{Nf4Latents, Scales};
-use safetensors::tensor::{Dtype, TensorView};
+use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, Quantized};
+use nextmem_quant::Scales;
+use serde::Deserialize;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
 use crate::experiment::{DeviceConfig, NextMemConfig, StageName};
 use crate::plan::Plan;
+use crate::progress::Bars;
 use crate::run;
 use crate::run_dir::RunDir;
 use crate::stages::{Parts, assemble};
 
+/// Passages encoded, decoded or answered in one batch.
+const AT_ONCE: usize = 16;
+
+/// Rows of a table for the terminal.
+const SHOWN: usize = 20;
+
+/// A trained NextMem with what its memory files are signed with.
+struct Opened {
+    nextmem: NextMem,
+    label: String,
+    fingerprint: String,
+}
+
+impl Opened {
+    fn new(label: &str, parts: &Parts, device: &Device, options: NextMemOptions) -> Result<Self> {
+        let (autoencoder, tokenizer) = assemble(parts, device)?;
+        let dirs: Vec<&Path> =
+            std::iter::once(&parts.backbone).chain(&parts.stage1).chain(&parts.stage2).map(std::path::PathBuf::as_path).collect();
+        Ok(Self {
+            nextmem: NextMem::new(autoencoder, tokenizer, options),
+            label: label.into(),
+            fingerprint: nextmem_model::fingerprint(&dirs)?,
+        })
+    }
+
+    /// Memories of a file that these weights made.
+    fn memories(&self, path: &Path) -> Result<MemoryFile> {
+        let file = MemoryFile::open(path)?;
+        file.check(path, &self.label, &self.fingerprint)?;
+        Ok(file)
+    }
+}
+
 /// Opens a run's result, or a Hugging Face directory with its adapters.
-fn open(model: &Model) -> Result<NextMem> {
+fn open(model: &Model) -> Result<Opened> {
     if model.model.join("resolved.toml").is_file() {
         let dir = RunDir::open(&model.model)?;
         let experiment = dir.experiment()?;
@@ -36,8 +72,7 @@ fn open(model: &Model) -> Result<NextMem> {
             }
         }
         let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
-        let (autoencoder, tokenizer) = assemble(&parts, &device)?;
-        return Ok(NextMem::new(autoencoder, tokenizer, run::options(&plan.experiment)));
+        return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment));
     }
     for dir in [Some(&model.model), model.stage1.as_ref(), model.stage2.as_ref()].into_iter().flatten() {
         if !dir.is_dir() {
@@ -51,7 +86,6 @@ fn open(model: &Model) -> Result<NextMem> {
     device::check(&config).map_err(|e| BadInput(format!("{e:#}")))?;
     let device = device::open(&config, 0)?;
     let parts = Parts { backbone: model.model.clone(), stage1: model.stage1.clone(), stage2: model.stage2.clone() };
-    let (autoencoder, tokenizer) = assemble(&parts, &device)?;
     let defaults = NextMemConfig::default();
     let options = NextMemOptions {
         num_latents: model.latents,
@@ -60,59 +94,145 @@ fn open(model: &Model) -> Result<NextMem> {
         max_new_tokens: defaults.max_new_tokens,
         decoding: defaults.decoding,
     };
-    Ok(NextMem::new(autoencoder, tokenizer, options))
+    let label = model.model.file_name().unwrap_or(model.model.as_os_str()).to_string_lossy();
+    Opened::new(&label, &parts, &device, options)
+}
+
+/// What `encode` reads and writes.
+#[derive(Debug, Args)]
+pub struct EncodeOptions {
+    #[command(flatten)]
+    model: Model,
+    /// The texts; each becomes one memory
+    #[arg(required_unless_present = "from")]
+    texts: Vec<String>,
+    /// A file of texts instead: a JSON array (.json), objects {"id", "text"} (.jsonl), or one text a line
+    #[arg(long, conflicts_with = "texts")]
+    from: Option<PathBuf>,
+    /// Where to keep the memories
+    #[arg(long, short, default_value = "memory.safetensors")]
+    out: PathBuf,
+    /// Quantise to NF4
+    #[arg(long)]
+    nf4: bool,
+    /// Keep the texts in the file too
+    #[arg(long)]
+    keep_text: bool,
 }
 
 /// Texts into a file of memories, with a table of their sizes.
-pub fn encode(model: &Model, texts: &[String], out: &Path, nf4: bool) -> Result<()> {
-    let nextmem = open(model)?;
-    let passages: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let dense = nextmem.encode(&passages)?;
-    let quantised = Quantized::new(nextmem, Scales::Absmax).encode(&passages)?;
+pub fn encode(options: &EncodeOptions) -> Result<()> {
+    let inputs = match &options.from {
+        Some(path) => inputs(path)?,
+        None => options.texts.iter().enumerate().map(|(i, text)| (i.to_string(), text.clone())).collect(),
+    };
+    let opened = open(&options.model)?;
+    let bar = Bars::new("encode");
+    bar.begin(0, inputs.len());
+    let quantized = Quantized::new(opened.nextmem, Scales::Absmax);
+    let (mut dense, mut packed) = (Vec::new(), Vec::new());
+    for chunk in inputs.chunks(AT_ONCE) {
+        let passages: Vec<&str> = chunk.iter().map(|(_, text)| text.as_str()).collect();
+        let latents = quantized.inner().encode(&passages)?;
+        packed.extend(quantized.quantize_all(&latents)?);
+        dense.extend(latents);
+        bar.at(dense.len(), "");
+    }
+    bar.finish("done");
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"]);
-    for ((text, dense), nf4) in texts.iter().zip(&dense).zip(&quantised) {
+    table.load_style(UTF8_FULL_CONDENSED).set_header(["id", "text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"]);
+    for (((id, text), dense), nf4) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN) {
         let short: String = text.chars().take(48).collect();
-        table.add_row([short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
+        table.add_row([id.clone(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
     }
     println!("{table}");
-    save(out, if nf4 { &quantised } else { &dense })?;
-    println!("{} {} memories in {}", texts.len(), if nf4 { "NF4" } else { "bf16" }, out.display());
+    let records = inputs.into_iter().map(|(id, text)| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
+    let file = MemoryFile {
+        model: opened.label,
+        fingerprint: opened.fingerprint,
+        created: std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+        records,
+        memories: if options.nf4 { packed } else { dense },
+    };
+    file.save(&options.out)?;
+    println!("{} {} memories in {}", file.memories.len(), if options.nf4 { "NF4" } else { "bf16" }, options.out.display());
     Ok(())
+}
+
+/// Ids and texts of an input file, checked before any model is opened.
+fn inputs(path: &Path) -> Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Input {
+        id: String,
+        text: String,
+    }
+    let bytes = std::fs::read_to_string(path).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
+    let numbered = |texts: Vec<String>| texts.into_iter().enumerate().map(|(i, text)| (i.to_string(), text)).collect();
+    let inputs: Vec<(String, String)> = match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => numbered(
+            serde_json::from_str(&bytes).map_err(|e| BadInput(format!("{}: {e}; expected a JSON array of strings", path.display())))?,
+        ),
+        Some("jsonl") => bytes
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(i, line)| {
+                let input: Input = serde_json::from_str(line)
+                    .map_err(|e| BadInput(format!("{}: line {}: {e}; expected an object with id and text", path.display(), i + 1)))?;
+                Ok((input.id, input.text))
+            })
+            .collect::<Result<_, BadInput>>()?,
+        _ => numbered(bytes.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect()),
+    };
+    let mut seen = std::collections::HashSet::new();
+    if let Some((id, _)) = inputs.iter().find(|(id, _)| !seen.insert(id.as_str())) {
+        bail!(BadInput(format!("{}: got the id {id:?} twice, expected different ids", path.display())));
+    }
+    if inputs.is_empty() {
+        bail!(BadInput(format!("{}: holds no texts, expected at least one", path.display())));
+    }
+    Ok(inputs)
 }
 
 /// Memories back into text, one a line.
 pub fn decode(model: &Model, file: &Path) -> Result<()> {
-    let memories = load(file)?;
-    for text in open(model)?.reconstruct(&memories)? {
-        println!("{text}");
+    MemoryFile::open(file)?;
+    let opened = open(model)?;
+    for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
+        for text in opened.nextmem.reconstruct(chunk)? {
+            println!("{text}");
+        }
     }
     Ok(())
 }
 
 /// One answer from each memory, one a line.
 pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()> {
-    let memories = load(file)?;
+    MemoryFile::open(file)?;
+    let opened = open(model)?;
     let mode = if comp { AnswerMode::Comp } else { AnswerMode::DeComp };
-    for answer in open(model)?.answer(&memories, &vec![question; memories.len()], mode)? {
-        println!("{answer}");
+    for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
+        for answer in opened.nextmem.answer(chunk, &vec![question; chunk.len()], mode)? {
+            println!("{answer}");
+        }
     }
     Ok(())
 }
 
 /// The nearest memories with their cosine and their text.
 pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()> {
-    let memories = load(file)?;
-    let nextmem = open(model)?;
-    let wanted = nextmem.index(&[query])?.remove(0);
+    MemoryFile::open(file)?;
+    let opened = open(model)?;
+    let MemoryFile { memories, records, .. } = opened.memories(file)?;
+    let wanted = opened.nextmem.index(&[query])?.remove(0);
     let mut scored: Vec<(usize, f64)> = memories.iter().map(|m| cosine(&wanted, &dense(m).mean())).enumerate().collect();
     scored.sort_by(|a, b| b.1.total_cmp(&a.1));
     scored.truncate(top);
-    let texts = nextmem.reconstruct(&scored.iter().map(|(i, _)| memories[*i].clone()).collect::<Vec<_>>())?;
+    let texts = opened.nextmem.reconstruct(&scored.iter().map(|(i, _)| memories[*i].clone()).collect::<Vec<_>>())?;
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["memory", "cosine", "decoded"]);
     for ((index, cosine), text) in scored.iter().zip(texts) {
-        table.add_row([index.to_string(), format!("{cosine:.4}"), text]);
+        table.add_row([records[*index].id.clone(), format!("{cosine:.4}"), text]);
     }
     println!("{table}");
     Ok(())
@@ -124,71 +244,4 @@ fn dense(memory: &Memory) -> Latents {
         Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() },
         Memory::Text(_) => Latents { values: Vec::new(), num_latents: 0, hidden_size: 0 },
     }
-}
-
-/// Writes memories: `latents` in BF16 `[n, latents, hidden]`, or `codes` (two a byte) and `scales` (e4m3) in U8.
-fn save(path: &Path, memories: &[Memory]) -> Result<()> {
-    let (mut latents, mut codes, mut scales, mut shape) = (Vec::new(), Vec::new(), Vec::new(), [memories.len(), 0, 0]);
-    for memory in memories {
-        match memory {
-            Memory::Latents(l) => {
-                shape = [memories.len(), l.num_latents, l.hidden_size];
-                latents.extend(l.values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()));
-            }
-            Memory::Nf4(l) => {
-                shape = [memories.len(), l.latents(), l.hidden()];
-                codes.extend_from_slice(l.packed_codes());
-                scales.extend_from_slice(l.scale_bits());
-            }
-            Memory::Text(_) => bail!("a text memory has no latents to write"),
-        }
-    }
-    let n = memories.len();
-    let mut views = Vec::new();
-    if codes.is_empty() {
-        views.push(("latents", TensorView::new(Dtype::BF16, shape.to_vec(), &latents)?));
-    } else {
-        views.push(("codes", TensorView::new(Dtype::U8, vec![n, codes.len() / n], &codes)?));
-        views.push(("scales", TensorView::new(Dtype::U8, vec![n, scales.len() / n], &scales)?));
-    }
-    let shape_bytes: Vec<u8> = shape.iter().flat_map(|s| (*s as i64).to_le_bytes()).collect();
-    views.push(("shape", TensorView::new(Dtype::I64, vec![3], &shape_bytes)?));
-    let header = std::collections::HashMap::from([("format".to_string(), "nextmem-1".to_string())]);
-    Ok(nextmem_model::write_atomically(path, &safetensors::serialize(views, Some(header))?)?)
-}
-
-/// Reads what [`save`] wrote.
-fn load(path: &Path) -> Result<Vec<Memory>> {
-    let files = TensorFiles::open_file(path)?;
-    let bad = |what: &str| BadInput(format!("{}: {what}; expected a file written by `nextmem encode`", path.display()));
-    let shape = if files.shape("shape") == Some(&[3]) { files.read_ints("shape")? } else { bail!(bad("no `shape` of three numbers")) };
-    let [n, latents, hidden] = shape[..].iter().map(|s| usize::try_from(*s).unwrap_or(0)).collect::<Vec<_>>()[..] else {
-        bail!(bad("no `shape` of three numbers"))
-    };
-    if n == 0 || latents == 0 || hidden == 0 {
-        bail!(bad("an empty shape"));
-    }
-    if let Some(got) = files.shape("latents") {
-        if got != [n, latents, hidden] {
-            bail!(bad(&format!("`latents` got shape {got:?}, expected {:?}", [n, latents, hidden])));
-        }
-        let values = files.read_f32("latents")?;
-        return Ok(values
-            .chunks(latents * hidden)
-            .map(|v| Memory::Latents(Latents { values: v.to_vec(), num_latents: latents, hidden_size: hidden }))
-            .collect());
-    }
-    let bytes = |key: &str| -> Result<Vec<Vec<u8>>> {
-        let [rows, width] = files.shape(key).unwrap_or_default()[..] else { bail!(bad(&format!("no `{key}`"))) };
-        if rows != n || width == 0 {
-            bail!(bad(&format!("`{key}` got {rows} rows, expected {n}")));
-        }
-        Ok(files.read_ints(key)?.chunks(width).map(|c| c.iter().map(|b| *b as u8).collect()).collect())
-    };
-    bytes("codes")?
-        .into_iter()
-        .zip(bytes("scales")?)
-        .map(|(codes, scales)| Ok(Memory::Nf4(Nf4Latents::from_parts(latents, hidden, codes, scales).map_err(|e| bad(&e.to_string()))?)))
-        .collect::<Result<Vec<_>>>()
-        .with_context(|| path.display().to_string())
 }

@@ -105,6 +105,8 @@ impl RunDir {
             "backbone": plan.backbone_label(),
             "stages": stages,
             "seconds": seconds.round(),
+            // When the results were made; files made from them carry it, so that making them again changes nothing.
+            "ended_unix_seconds": std::time::UNIX_EPOCH.elapsed().map(|since| since.as_secs()).ok(),
         });
         if let (Some(all), Value::Object(own)) = (manifest.as_object_mut(), own) {
             all.extend(own);

@@ -122,18 +122,43 @@ fn a_tokenizer_with_more_entries_than_the_model() {
 #[test]
 fn memories_that_are_none_or_another_models() {
     let dir = Dir::with_backbone();
-    dir.run(&["decode", "backbone", "backbone/model.safetensors"]).refused(&["backbone/model.safetensors", "shape", "nextmem encode"]);
+    dir.run(&["decode", "backbone", "backbone/model.safetensors"]).refused(&["backbone/model.safetensors", "`version`"]);
     dir.run(&["encode", "backbone", "Ann lives in Oslo.", "--latents", "2", "--out", "m.safetensors"]).good();
     let nano = root().join("datasets/nano-backbone");
     for verb in [&["decode"][..], &["ask"], &["search"]] {
         let question = if verb == ["decode"] { &[][..] } else { &["Where?"] };
         let args = [verb, &[nano.to_str().unwrap(), "m.safetensors"], question].concat();
-        dir.run(&args).refused(&["width 16", "128", "another model"]);
+        dir.run(&args).refused(&["memories of backbone", "nano-backbone", "the model that made them"]);
     }
     let mut memory = Weights::read(&dir.path("m.safetensors"));
     memory.rename("latents", "vectors");
     memory.write(&dir.path("m.safetensors"));
-    dir.run(&["decode", "backbone", "m.safetensors"]).refused(&["m.safetensors", "no `codes`"]);
+    dir.run(&["decode", "backbone", "m.safetensors"]).refused(&["m.safetensors", "`latents` got", "expected BF16 [1, 2, 16]"]);
+}
+
+#[test]
+fn texts_from_files_with_their_ids() {
+    let dir = Dir::with_backbone();
+    let encode = |file: &str| dir.run(&["encode", "backbone", "--from", file, "--latents", "2", "--keep-text", "--out", "m.safetensors"]);
+    dir.write("lines.txt", "Ann lives in Oslo.\n\n  Bob is a cook.  \n");
+    assert!(encode("lines.txt").good().stdout.contains("2 bf16 memories in m.safetensors"));
+    let bytes = std::fs::read(dir.path("m.safetensors")).unwrap();
+    let records = br#"[{"id":"0","text":"Ann lives in Oslo."},{"id":"1","text":"Bob is a cook."}]"#;
+    assert!(bytes.windows(records.len()).any(|window| window == records), "the records of the file");
+    dir.write("array.json", r#"["Ann lives in Oslo."]"#);
+    encode("array.json").good();
+    dir.write("objects.jsonl", "{\"id\": \"ann\", \"text\": \"Ann lives in Oslo.\"}\n");
+    encode("objects.jsonl").good();
+    assert!(dir.run(&["search", "backbone", "m.safetensors", "Ann", "--latents", "2"]).good().stdout.contains("ann"));
+    for (name, text, says) in [
+        ("none.txt", " \n", "holds no texts"),
+        ("bad.json", "{}", "array of strings"),
+        ("bad.jsonl", "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": 3}\n", "line 2"),
+        ("twice.jsonl", "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"a\", \"text\": \"y\"}\n", "twice"),
+    ] {
+        dir.write(name, text);
+        encode(name).refused(&[name, says]);
+    }
 }
 
 #[test]

@@ -18,6 +18,25 @@ impl<M: MemoryMethod> Quantized<M> {
         Self { inner, scales }
     }
 
+    /// The method inside.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+
+    /// Quantises memories that the inner method made.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for memories without latents.
+    pub fn quantize_all(&self, memories: &[Memory]) -> Result<Vec<Memory>, ModelError> {
+        memories
+            .iter()
+            .map(|memory| match memory {
+                Memory::Latents(latents) => Ok(Memory::Nf4(self.quantize(latents)?)),
+                _ => Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into())),
+            })
+            .collect()
+    }
+
     fn quantize(&self, latents: &Latents) -> Result<Nf4Latents, ModelError> {
         Ok(Nf4Latents::quantize(&latents.values, latents.num_latents, latents.hidden_size, self.scales)?)
     }
@@ -36,16 +55,7 @@ impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
     }
 
     fn encode(&self, passages: &[&str]) -> Result<Vec<Memory>, ModelError> {
-        let memories = self.inner.encode(passages)?;
-        memories
-            .into_iter()
-            .map(|memory| match memory {
-                Memory::Latents(latents) => Ok(Memory::Nf4(self.quantize(&latents)?)),
-                Memory::Nf4(_) | Memory::Text(_) => {
-                    Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into()))
-                }
-            })
-            .collect()
+        self.quantize_all(&self.inner.encode(passages)?)
     }
 
     fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError> {

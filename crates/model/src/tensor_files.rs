@@ -1,0 +1,222 @@
+//! Safetensors files: single or sharded, listed first, read one tensor at a time, written as a whole.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Bytes, DType, TensorData};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
+
+use crate::error::ModelError;
+
+/// Largest header a safetensors file may have, as in the reference implementation.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    file: PathBuf,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: u64,
+    len: usize,
+}
+
+impl Entry {
+    fn read_into(&self, bytes: &mut [u8]) -> Result<(), ModelError> {
+        let io = |e| ModelError::read(&self.file, e);
+        let mut file = File::open(&self.file).map_err(io)?;
+        file.seek(SeekFrom::Start(self.start)).and_then(|_| file.read_exact(bytes)).map_err(io)
+    }
+}
+
+/// The tensors of one or several safetensors files, listed without reading their values.
+#[derive(Debug, Default)]
+pub struct TensorFiles {
+    entries: BTreeMap<String, Entry>,
+    header: BTreeMap<String, String>,
+}
+
+impl TensorFiles {
+    /// Opens `model.safetensors`, or every shard named by `model.safetensors.index.json`.
+    ///
+    /// # Errors
+    /// A missing, truncated or corrupt file, or an index that names a tensor its shard does not hold.
+    pub fn open_checkpoint(dir: &Path) -> Result<Self, ModelError> {
+        let index = dir.join("model.safetensors.index.json");
+        if !index.exists() {
+            return Self::open_file(&dir.join("model.safetensors"));
+        }
+        let text = std::fs::read_to_string(&index).map_err(|e| ModelError::read(&index, e))?;
+        let corrupt = |reason: String| ModelError::Safetensors { path: index.clone(), reason };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| corrupt(e.to_string()))?;
+        let map = value.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| corrupt("no `weight_map`".into()))?;
+        let mut shards: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut all = Self::default();
+        for shard in shards {
+            // A shard is a file beside the index: a path in its name would read elsewhere.
+            if Path::new(shard).file_name().is_none_or(|name| name != shard) {
+                return Err(corrupt(format!("shard name {shard:?} is not a plain file name")));
+            }
+            all.entries.extend(Self::open_file(&dir.join(shard))?.entries);
+        }
+        match map.keys().find(|key| !all.entries.contains_key(*key)) {
+            Some(key) => Err(corrupt(format!("`{key}` is listed but in no shard"))),
+            None => Ok(all),
+        }
+    }
+
+    /// Lists one file.
+    pub fn open_file(path: &Path) -> Result<Self, ModelError> {
+        let corrupt = |reason: String| ModelError::Safetensors { path: path.to_owned(), reason };
+        let mut file = File::open(path).map_err(|e| ModelError::read(path, e))?;
+        let size = file.metadata().map_err(|e| ModelError::read(path, e))?.len();
+        let mut prefix = [0u8; 8];
+        file.read_exact(&mut prefix).map_err(|_| corrupt(format!("{size} bytes, expected at least 8")))?;
+        let header = u64::from_le_bytes(prefix);
+        if header > MAX_HEADER_BYTES || header + 8 > size {
+            return Err(corrupt(format!("header of {header} bytes in a file of {size}")));
+        }
+        let mut text = vec![0u8; header as usize];
+        file.read_exact(&mut text).map_err(|e| corrupt(e.to_string()))?;
+        // The crate validates offsets, shapes and sizes while parsing.
+        let metadata: Metadata = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
+        let data = metadata.data_len() as u64;
+        if 8 + header + data != size {
+            return Err(corrupt(format!("got {size} bytes, expected {}", 8 + header + data)));
+        }
+        let strings = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let entries = metadata
+            .tensors()
+            .into_iter()
+            .map(|(key, info)| {
+                let (from, to) = info.data_offsets;
+                let (start, len) = (8 + header + from as u64, to - from);
+                (key, Entry { file: path.to_owned(), dtype: info.dtype, shape: info.shape.clone(), start, len })
+            })
+            .collect();
+        Ok(Self { entries, header: strings })
+    }
+
+    /// The strings that a single file's header carries beside its tensors.
+    pub fn header(&self) -> &BTreeMap<String, String> {
+        &self.header
+    }
+
+    /// The type of a tensor as the format spells it, such as `BF16`.
+    pub fn dtype(&self, key: &str) -> Option<String> {
+        self.entries.get(key).map(|e| format!("{:?}", e.dtype))
+    }
+
+    /// The bytes of a tensor of any type.
+    pub fn read_bytes(&self, key: &str) -> Result<Vec<u8>, ModelError> {
+        Ok(self.bytes(key)?.1)
+    }
+
+    /// Every key, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor, if there is one of that name.
+    pub fn shape(&self, key: &str) -> Option<&[usize]> {
+        self.entries.get(key).map(|e| e.shape.as_slice())
+    }
+
+    /// Refuses a tensor of a type that weights do not have.
+    pub(crate) fn float_dtype(&self, key: &str) -> Result<DType, ModelError> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::F16 => Ok(DType::F16),
+            Dtype::BF16 => Ok(DType::BF16),
+            other => Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
+        }
+    }
+
+    /// Which file holds a key.
+    pub fn file(&self, key: &str) -> Option<&Path> {
+        self.entries.get(key).map(|e| e.file.as_path())
+    }
+
+    /// Reads a float tensor as it is stored (F32, F16 or BF16).
+    pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
+        let dtype = self.float_dtype(key)?;
+        let entry = self.entry(key)?;
+        // Into memory aligned as the values are: what burn is given is then not copied again.
+        let bytes = match dtype {
+            DType::F32 => {
+                let mut values = vec![0u32; entry.len / 4];
+                entry.read_into(bytemuck::cast_slice_mut(&mut values))?;
+                Bytes::from_elems(values)
+            }
+            _ => {
+                let mut values = vec![0u16; entry.len / 2];
+                entry.read_into(bytemuck::cast_slice_mut(&mut values))?;
+                Bytes::from_elems(values)
+            }
+        };
+        Ok(TensorData::from_bytes(bytes, entry.shape.clone(), dtype))
+    }
+
+    /// Reads a float tensor into f32.
+    pub fn read_f32(&self, key: &str) -> Result<Vec<f32>, ModelError> {
+        let (entry, bytes) = self.bytes(key)?;
+        Ok(match entry.dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            other => return Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
+        })
+    }
+
+    /// Reads an integer tensor (I64, I32 or U8).
+    pub fn read_ints(&self, key: &str) -> Result<Vec<i64>, ModelError> {
+        let (entry, bytes) = self.bytes(key)?;
+        Ok(match entry.dtype {
+            Dtype::I64 => bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
+            Dtype::I32 => bytes.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+            Dtype::U8 => bytes.into_iter().map(i64::from).collect(),
+            other => return Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
+        })
+    }
+
+    fn entry(&self, key: &str) -> Result<&Entry, ModelError> {
+        self.entries.get(key).ok_or_else(|| {
+            let dir = self.entries.values().next().map(|e| e.file.clone()).unwrap_or_default();
+            ModelError::MissingWeights { count: 1, first: key.into(), dir }
+        })
+    }
+
+    fn bytes(&self, key: &str) -> Result<(&Entry, Vec<u8>), ModelError> {
+        let entry = self.entry(key)?;
+        let mut bytes = vec![0u8; entry.len];
+        entry.read_into(&mut bytes)?;
+        Ok((entry, bytes))
+    }
+}
+
+/// Writes f32 tensors with the `format: pt` header that transformers and PEFT require.
+pub(crate) fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<u8>)]) -> Result<(), ModelError> {
+    let bad = |e: safetensors::SafeTensorError| ModelError::Safetensors { path: path.to_owned(), reason: e.to_string() };
+    let mut views = Vec::with_capacity(tensors.len());
+    for (key, shape, bytes) in tensors {
+        views.push((key.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(bad)?));
+    }
+    let header = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
+    let bytes = safetensors::serialize(views, Some(header)).map_err(bad)?;
+    write_atomically(path, &bytes)
+}
+
+/// Writes beside the target, then renames: a reader sees the old file or the whole new one.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let partial = path.with_file_name(name);
+    std::fs::write(&partial, bytes)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}

@@ -1,0 +1,155 @@
+//! A finished run, ready to be measured.
+
+use std::cell::OnceCell;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use nextmem_model::{Latents, Memory, MemoryMethod, NextMem, check_lengths};
+use serde_json::{Value, json};
+
+use super::record::Record;
+use crate::cli::BadInput;
+use crate::experiment::{Loaded, StageName};
+use crate::plan::Plan;
+use crate::run;
+use crate::run_dir::RunDir;
+use crate::stages::{Parts, assemble};
+
+/// A run with weights. They are read when something has to be computed, not before.
+pub struct Subject {
+    /// What it resolved to.
+    pub plan: Plan,
+    parts: Parts,
+    device: Device,
+    loaded: OnceCell<NextMem>,
+    memories: OnceCell<Vec<Memory>>,
+}
+
+/// What a run resolved to and where its weights are.
+///
+/// # Errors
+/// [`BadInput`] where `root` is no run or lacks the weights of a stage.
+pub fn finished(root: &Path) -> Result<(Plan, Parts)> {
+    let dir = RunDir::open(root).map_err(|e| BadInput(format!("{e:#}")))?;
+    let experiment = dir.experiment()?;
+    let plan = Plan::resolve(Loaded { experiment, text: String::new(), origins: Default::default() })
+        .map_err(|e| BadInput(format!("{}: {e:#}", root.display())))?;
+    let mut parts = Parts { backbone: plan.experiment.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
+    for (name, fingerprint) in &plan.stages {
+        let Some(weights) = dir.finished(*name, fingerprint).map(|d| d.join("weights")) else {
+            bail!(BadInput(format!(
+                "{}: no weights of stage `{}`; run `nextmem run experiments/{}.toml` first (its text is in {})",
+                root.display(),
+                name.dir(),
+                plan.experiment.name,
+                dir.join("experiment.toml").display()
+            )));
+        };
+        match name {
+            StageName::Pretrain => parts.backbone = weights,
+            StageName::Reconstruction => parts.stage1 = Some(weights),
+            StageName::Substitution => parts.stage2 = Some(weights),
+        }
+    }
+    Ok((plan, parts))
+}
+
+impl Subject {
+    /// Puts a finished run on a device.
+    pub fn new(plan: Plan, parts: Parts, device: Device) -> Self {
+        Self { plan, parts, device, loaded: OnceCell::new(), memories: OnceCell::new() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.plan.experiment.name
+    }
+
+    /// Latents per passage.
+    pub fn num_latents(&self) -> usize {
+        self.plan.experiment.method.nextmem.num_latents
+    }
+
+    /// Passages encoded or decoded at once.
+    pub fn batch(&self) -> usize {
+        self.plan.experiment.eval.batch_size
+    }
+
+    /// All that its numbers depend on beside the passages.
+    pub fn identity(&self) -> Value {
+        let e = &self.plan.experiment;
+        json!({
+            "name": e.name, "stages": self.plan.stages.iter().map(|(_, fingerprint)| fingerprint).collect::<Vec<_>>(),
+            "backbone": e.backbone, "method": e.method, "batch": e.eval.batch_size,
+        })
+    }
+
+    /// How reports call it.
+    pub fn describe(&self) -> Value {
+        json!({"name": self.name(), "backbone": self.plan.backbone_label(), "num_latents": self.num_latents()})
+    }
+
+    /// The trained model.
+    pub fn nextmem(&self) -> Result<&NextMem> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let (autoencoder, tokenizer) = assemble(&self.parts, &self.device).with_context(|| format!("weights of {}", self.name()))?;
+        let nextmem = NextMem::new(autoencoder, tokenizer, run::options(&self.plan.experiment));
+        Ok(self.loaded.get_or_init(|| nextmem))
+    }
+
+    /// The dense memories of the analysis' passages, encoded once for all analyses.
+    pub fn memories(&self, passages: &[String]) -> Result<&[Memory]> {
+        if let Some(memories) = self.memories.get() {
+            return Ok(memories);
+        }
+        let memories = encode(self.nextmem()?, passages, self.batch())?;
+        Ok(self.memories.get_or_init(|| memories))
+    }
+
+    /// Latents of rows of tokens, row-major `[latents, hidden]` each.
+    pub fn encode_ids(&self, rows: &[Vec<u32>], record: &Record) -> Result<Vec<Vec<f32>>> {
+        let nextmem = self.nextmem()?;
+        check_lengths(rows, nextmem.options().max_input_tokens)?;
+        let mut all = Vec::with_capacity(rows.len());
+        for chunk in rows.chunks(self.batch()) {
+            let latents = nextmem.autoencoder().encode(chunk, self.num_latents());
+            let [_, num_latents, hidden] = latents.dims();
+            let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
+            all.extend(values.chunks(num_latents * hidden).map(<[f32]>::to_vec));
+            record.advance(chunk.len());
+        }
+        Ok(all)
+    }
+
+    /// The ids of texts.
+    pub fn tokens(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
+        let tokenizer = self.nextmem()?.tokenizer();
+        texts.iter().map(|text| Ok(tokenizer.encode(text)?)).collect()
+    }
+
+    /// Tokens of text that one latent was trained to replace, and at how many levels: (`block_tokens`, `levels`).
+    pub fn trained_blocks(&self) -> Option<(usize, usize)> {
+        let stage = self.plan.experiment.train.substitution.as_ref()?;
+        self.plan.stages.iter().any(|(name, _)| *name == StageName::Substitution).then_some((stage.block_tokens, stage.levels))
+    }
+}
+
+/// Encodes texts batch by batch.
+pub fn encode(method: &dyn MemoryMethod, texts: &[String], batch: usize) -> Result<Vec<Memory>> {
+    let mut memories = Vec::with_capacity(texts.len());
+    for chunk in texts.chunks(batch) {
+        memories.extend(method.encode(&chunk.iter().map(String::as_str).collect::<Vec<_>>())?);
+    }
+    Ok(memories)
+}
+
+/// The latents of a dense memory.
+pub fn latents(memory: &Memory) -> Result<&Latents> {
+    match memory {
+        Memory::Latents(latents) => Ok(latents),
+        Memory::Nf4(_) | Memory::Text(_) => bail!("got a memory that is not dense; this analysis changes dense latents"),
+    }
+}
