@@ -26,13 +26,14 @@ mod segments;
 mod storage;
 mod subject;
 
-use config::AnalysisConfig;
+pub use config::AnalysisConfig;
 use record::{METRICS, Record};
-use subject::{Subject, finished};
+use subject::Subject;
 
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::{DeviceConfig, TaskConfig};
+use crate::parts::finished;
 use crate::plan::Plan;
 use crate::run_dir::{arguments, provenance, sha256};
 
@@ -232,14 +233,24 @@ fn table(report: &AnalysisReport, unprinted: &[&str]) -> String {
     columns.sort_by_key(|name| (METRICS.iter().position(|m| m == name).unwrap_or(METRICS.len()), name.as_str()));
     columns.dedup();
     let mut table = Table::new();
+    let runs: Vec<&str> = report.runs.iter().filter_map(|run| run["name"].as_str()).collect();
+    let title = format!("{} of {}: {} passages of {}", report.analysis, runs.join(", "), report.passages, report.dataset);
+    table.load_style(UTF8_FULL_CONDENSED);
+    if let [row] = shown[..] {
+        // One row is read from top to bottom.
+        table.set_header(["value", "mean"]);
+        columns.iter().for_each(|name| {
+            table.add_row([name.to_string(), cell(&row.values[*name])]);
+        });
+        return format!("{title}\n{table}");
+    }
     let names = ["series", report.analysis.as_str(), "n"].into_iter().chain(columns.iter().map(|c| c.as_str()));
-    table.load_style(UTF8_FULL_CONDENSED).set_header(names.collect::<Vec<_>>());
+    table.set_header(names.collect::<Vec<_>>());
     for row in shown {
         let cells = columns.iter().map(|name| row.values.get(*name).map_or(String::new(), cell));
         table.add_row([row.series.clone(), row.label.clone(), row.n.to_string()].into_iter().chain(cells).collect::<Vec<_>>());
     }
-    let runs: Vec<&str> = report.runs.iter().filter_map(|run| run["name"].as_str()).collect();
-    format!("{} of {}: {} passages of {}\n{table}", report.analysis, runs.join(", "), report.passages, report.dataset)
+    format!("{title}\n{table}")
 }
 
 fn cell(estimate: &Estimate) -> String {

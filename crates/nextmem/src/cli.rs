@@ -9,7 +9,7 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{analysis, bench, compare, device, explain, lm_eval, memory, parity, portability, run, source};
+use crate::{analysis, bench, compare, device, explain, import, lm_eval, memory, parity, portability, run, source};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
@@ -67,6 +67,8 @@ enum Verb {
     },
     /// Measure a finished run: noise, length, segments, storage, first errors, controls, number of latents, rate and distortion
     Analyze(analysis::Options),
+    /// Turn the official NextMem checkpoints into a run that encode, decode, ask, search and experiments accept
+    Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
     Encode(memory::EncodeOptions),
     /// Turn memories back into text
@@ -235,6 +237,7 @@ impl Cli {
                 Ok(())
             }
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
+            Verb::Import(options) => import::import(&options).map_err(failed),
             Verb::Encode(options) => memory::encode(&options).map_err(failed),
             Verb::Decode { model, memories } => memory::decode(&model, &memories).map_err(failed),
             Verb::Ask { model, memories, question, comp } => memory::ask(&model, &memories, &question, comp).map_err(failed),

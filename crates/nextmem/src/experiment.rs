@@ -29,7 +29,10 @@ pub struct Experiment {
     /// The language model.
     pub backbone: BackboneConfig,
     /// What is trained on and tested with.
+    #[serde(default)]
     pub data: DataConfig,
+    /// Trained parts that are there already, instead of the stages that would train them.
+    pub weights: Option<WeightsConfig>,
     /// How passages are kept.
     #[serde(default)]
     pub method: MethodConfig,
@@ -99,6 +102,16 @@ pub struct NanoConfig {
     pub tokenizer_passages: usize,
     /// Where the finished backbone is copied, to be used by other experiments.
     pub export: Option<PathBuf>,
+}
+
+/// Trained parts: PEFT directories (stage 1 with its special-token file) or Hugging Face directories.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsConfig {
+    /// After stage 1; the official release's `stage_1_checkpoint-*`.
+    pub stage1: Option<PathBuf>,
+    /// After stage 2; the official release's `stage_2_checkpoint-*`.
+    pub stage2: Option<PathBuf>,
 }
 
 /// One of the kinds of text; `facts` and `text` together only for pretraining.

@@ -13,12 +13,10 @@ use serde::Deserialize;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
-use crate::experiment::{DeviceConfig, NextMemConfig, StageName};
-use crate::plan::Plan;
+use crate::experiment::{DeviceConfig, NextMemConfig};
+use crate::parts::{Parts, assemble, finished};
 use crate::progress::Bars;
 use crate::run;
-use crate::run_dir::RunDir;
-use crate::stages::{Parts, assemble};
 
 /// Passages encoded, decoded or answered in one batch.
 const AT_ONCE: usize = 16;
@@ -36,12 +34,10 @@ struct Opened {
 impl Opened {
     fn new(label: &str, parts: &Parts, device: &Device, options: NextMemOptions) -> Result<Self> {
         let (autoencoder, tokenizer) = assemble(parts, device)?;
-        let dirs: Vec<&Path> =
-            std::iter::once(&parts.backbone).chain(&parts.stage1).chain(&parts.stage2).map(std::path::PathBuf::as_path).collect();
         Ok(Self {
             nextmem: NextMem::new(autoencoder, tokenizer, options),
             label: label.into(),
-            fingerprint: nextmem_model::fingerprint(&dirs)?,
+            fingerprint: nextmem_model::fingerprint(&parts.dirs())?,
         })
     }
 
@@ -56,21 +52,7 @@ impl Opened {
 /// Opens a run's result, or a Hugging Face directory with its adapters.
 fn open(model: &Model) -> Result<Opened> {
     if model.model.join("resolved.toml").is_file() {
-        let dir = RunDir::open(&model.model)?;
-        let experiment = dir.experiment()?;
-        let loaded = crate::experiment::Loaded { experiment, text: String::new(), origins: Default::default() };
-        let plan = Plan::resolve(loaded)?;
-        let mut parts = Parts { backbone: plan.experiment.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
-        for (name, fingerprint) in &plan.stages {
-            let Some(weights) = dir.finished(*name, fingerprint).map(|d| d.join("weights")) else {
-                bail!(BadInput(format!("{}: stage `{}` is not finished; run its experiment first", model.model.display(), name.dir())));
-            };
-            match name {
-                StageName::Pretrain => parts.backbone = weights,
-                StageName::Reconstruction => parts.stage1 = Some(weights),
-                StageName::Substitution => parts.stage2 = Some(weights),
-            }
-        }
+        let (plan, parts) = finished(&model.model)?;
         let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
         return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment));
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::DeviceConfig;
-use crate::stages::read_special;
+use crate::parts::read_special;
 
 /// Tolerance of tensors that the reference rounds to bf16: one unit in the last place.
 const BF16_TOLERANCE: f64 = 1.0 / 128.0;

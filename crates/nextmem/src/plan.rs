@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nextmem_data::{DataError, sha256_file};
 use nextmem_eval::{Task, check_metric};
-use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
+use nextmem_model::{DecoderConfig, Tokenizer, check_decoder, load_adapter};
 use nextmem_training::OptimConfig;
 use serde_json::{Value, json};
 
@@ -65,6 +65,9 @@ impl Plan {
         let source = Source::of(&e.data, e.seed)?;
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
+        if matches!(source, Source::Nothing) && !names.is_empty() {
+            bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad]");
+        }
         check_numbers(e)?;
         let (backbone, backbone_identity) = backbone(e, &mut missing)?;
         if names.contains(&StageName::Pretrain) && (e.backbone.nano.is_none() || e.data.facts.is_none()) {
@@ -83,7 +86,10 @@ impl Plan {
             check_eval(&source, &e.eval)?;
         }
 
-        let mut before = backbone_identity;
+        let mut before = match weights_identity(e, &names, &backbone)? {
+            Value::Null => backbone_identity,
+            given => json!([backbone_identity, given]),
+        };
         let mut stages = Vec::new();
         for name in names {
             let config = match name {
@@ -249,6 +255,33 @@ fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig,
         }
         _ => bail!("[backbone]: expected either `model` (a directory) or [backbone.nano] (sizes of a new one)"),
     }
+}
+
+/// What identifies the parts of `[weights]`; their names and shapes are checked without reading values.
+fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfig) -> Result<Value> {
+    let Some(weights) = &e.weights else { return Ok(Value::Null) };
+    let mut identity = Vec::new();
+    for (key, dir, trained) in
+        [("stage1", &weights.stage1, StageName::Reconstruction), ("stage2", &weights.stage2, StageName::Substitution)]
+    {
+        let Some(dir) = dir else { continue };
+        if names.contains(&trained) {
+            bail!("weights.{key}: got a directory, but [train] has the stage that makes it; remove one of them");
+        }
+        if !dir.is_dir() {
+            bail!("weights.{key}: {}: no such directory; expected a PEFT or a Hugging Face directory", dir.display());
+        }
+        let fits = match dir.join("adapter_config.json").exists() {
+            true => load_adapter(dir, backbone, &device::host()).map(drop),
+            false => check_decoder(dir, &device::host()).map(drop),
+        };
+        fits.with_context(|| format!("weights.{key}"))?;
+        identity.push(nextmem_model::fingerprint(&[dir])?);
+    }
+    if identity.is_empty() {
+        bail!("[weights]: got nothing, expected stage1 or stage2");
+    }
+    Ok(json!(identity))
 }
 
 /// Nothing instead of a data file that is not there yet, which is noted; any other error stays one.

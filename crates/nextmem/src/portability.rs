@@ -20,7 +20,7 @@ use crate::experiment::{DeviceConfig, StageName};
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, arguments, provenance};
-use crate::stages::Parts;
+use crate::parts::Parts;
 
 mod compare;
 mod operations;

@@ -12,10 +12,11 @@ use nextmem_model::{AnswerMode, MemoryMethod, NextMem, NextMemOptions, Quantized
 use nextmem_quant::Scales;
 
 use crate::experiment::Experiment;
+use crate::parts::{Parts, assemble};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, peak_memory_mib, read_json};
-use crate::stages::{self, Parts};
+use crate::stages;
 
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
 pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
@@ -55,11 +56,11 @@ pub fn options(e: &Experiment) -> NextMemOptions {
 
 /// The rows of every table: the text itself, dense latents, and NF4 when the experiment quantises.
 fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<(&'static str, Box<dyn MemoryMethod>)>> {
-    let (autoencoder, tokenizer) = stages::assemble(parts, device)?;
+    let (autoencoder, tokenizer) = assemble(parts, device)?;
     // A clone shares the weights.
     let nextmem = || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e));
     // The oracle answers with the untouched backbone, as the paper's textual memory does.
-    let (backbone, _) = stages::assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
+    let (backbone, _) = assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
     let text = TextMemory::new(backbone, tokenizer.clone(), e.method.nextmem.max_new_tokens, e.method.nextmem.decoding);
     let mut methods: Vec<(&'static str, Box<dyn MemoryMethod>)> = vec![("text", Box::new(text)), ("dense", Box::new(nextmem()))];
     if let Some(quant) = &e.quant {

@@ -36,8 +36,17 @@ impl RunDir {
             }
             Err(_) => {}
         }
+        Self { root }.fill(plan, &resolved)
+    }
+
+    /// Makes a run of a directory that holds nothing but weights.
+    pub fn adopt(plan: &Plan) -> Result<Self> {
+        Self { root: plan.dir.clone() }.fill(plan, &toml::to_string(&plan.experiment)?)
+    }
+
+    fn fill(self, plan: &Plan, resolved: &str) -> Result<Self> {
+        let (dir, root) = (self.clone(), self.root);
         std::fs::create_dir_all(root.join("samples")).with_context(|| root.display().to_string())?;
-        let dir = Self { root };
         dir.write("experiment.toml", plan.text.as_bytes())?;
         // Last: a directory with this file is a run.
         dir.write("resolved.toml", resolved.as_bytes())?;

@@ -29,6 +29,8 @@ pub enum Source {
     Text(TextConfig),
     /// SQuAD.
     Squad(SquadConfig),
+    /// No data of its own: every task names prepared files.
+    Nothing,
 }
 
 impl Source {
@@ -38,7 +40,7 @@ impl Source {
             (Some(facts), _, None) => Ok(Self::Facts(facts.clone(), seed)),
             (None, Some(text), None) => Ok(Self::Text(text.clone())),
             (None, None, Some(squad)) => Ok(Self::Squad(squad.clone())),
-            (None, None, None) => bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad]"),
+            (None, None, None) => Ok(Self::Nothing),
             _ => bail!("[data]: got [data.squad] beside another kind, expected one kind"),
         }
     }
@@ -49,12 +51,14 @@ impl Source {
             Self::Facts(..) => "facts",
             Self::Text(_) => "text",
             Self::Squad(_) => "squad",
+            Self::Nothing => "prepared",
         }
     }
 
     /// What identifies the data: generator version and size, or file hashes. Missing files are errors.
     pub fn identity(&self) -> Result<Value> {
         Ok(match self {
+            Self::Nothing => Value::Null,
             Self::Facts(facts, seed) => json!({"facts": nextmem_data::VERSION, "train": facts.train, "seed": seed}),
             Self::Text(text) => json!({"text": sha256_file(&text.path)?, "words": [text.min_words, text.max_words]}),
             Self::Squad(squad) => {
@@ -86,6 +90,7 @@ impl Source {
             Self::Facts(..) => true,
             Self::Text(_) => task == Task::Reconstruction,
             Self::Squad(_) => task != Task::Retrieval,
+            Self::Nothing => false,
         };
         if !serves && config.path.is_none() && config.sets.is_empty() {
             bail!(
@@ -104,7 +109,7 @@ impl Source {
     pub fn training(&self) -> Result<Arc<dyn Dataset<String>>> {
         Ok(match self {
             Self::Facts(config, seed) => Arc::new(MapperDataset::new(training_facts(config, *seed), Texts)),
-            Self::Text(_) | Self::Squad(_) => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
+            Self::Text(_) | Self::Squad(_) | Self::Nothing => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
         })
     }
 
@@ -112,13 +117,14 @@ impl Source {
     pub fn held_out(&self, split: Split, count: usize) -> Result<Vec<String>> {
         Ok(match self {
             Self::Facts(_, seed) => nextmem_data::passages(*seed, split, count),
-            Self::Text(_) | Self::Squad(_) => nextmem_data::select(self.passages(split)?, 1, Some(count)),
+            Self::Text(_) | Self::Squad(_) | Self::Nothing => nextmem_data::select(self.passages(split)?, 1, Some(count)),
         })
     }
 
     fn passages(&self, split: Split) -> Result<Vec<String>> {
         Ok(match self {
             Self::Facts(config, seed) => nextmem_data::passages(*seed, split, config.train),
+            Self::Nothing => Vec::new(),
             Self::Text(config) => TextCorpus::open(&config.path)?.passages(split, config.min_words, config.max_words),
             Self::Squad(config) => {
                 let passages = load_squad(if split == Split::Train { &config.train } else { &config.test })?.passages;
@@ -140,7 +146,7 @@ impl Source {
                 let stride = (items.len() / config.limit.max(1)).max(1);
                 nextmem_data::select(items, stride, Some(config.limit))
             }
-            Self::Text(_) => Vec::new(),
+            Self::Text(_) | Self::Nothing => Vec::new(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Runs the stages that are not done yet and puts the trained parts together.
+//! Runs the stages that are not done yet.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,22 +6,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use nextmem_data::Split;
 use nextmem_eval::metric::{TextMetric, text_metric};
-use nextmem_model::{
-    Autoencoder, Decoder, Encoder, LoraAdapter, PeftConfig, SpecialDelta, TensorFiles, Tokenizer, load_adapter, load_decoder, save_adapter,
-    save_decoder, save_special_embeddings,
-};
+use nextmem_model::{Decoder, LoraAdapter, PeftConfig, Tokenizer, load_decoder, save_adapter, save_decoder, save_special_embeddings};
 use nextmem_training::{
     LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel,
     Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cli::BadInput;
 use crate::experiment::{Experiment, StageName};
+use crate::parts::{Parts, after_stage1, load_backbone};
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
@@ -30,21 +26,10 @@ use crate::source::{Source, examples};
 /// Standard deviation of a nano backbone's first weights (ours).
 const NANO_INIT_STD: f64 = 0.05;
 
-/// Where the trained parts of a run are.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Parts {
-    /// The backbone's Hugging Face directory.
-    pub backbone: PathBuf,
-    /// Weights after stage 1: a Hugging Face directory or a PEFT one.
-    pub stage1: Option<PathBuf>,
-    /// Weights after stage 2, likewise.
-    pub stage2: Option<PathBuf>,
-}
-
 /// Trains what is not finished and returns where everything is, with one manifest entry per stage.
 pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<Value>)> {
     let e = &plan.experiment;
-    let mut parts = Parts { backbone: e.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
+    let mut parts = Parts::given(e);
     let mut entries = Vec::new();
     for (name, fingerprint) in &plan.stages {
         let mut reused = true;
@@ -72,12 +57,7 @@ pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<V
             eprintln!("stage `{}`: already done in {}", name.dir(), dir.display());
         }
         entries.push(json!({"stage": name.dir(), "fingerprint": fingerprint, "reused": reused, "dir": dir, "done": read_json(&dir.join("done.json"))}));
-        let weights = dir.join(WEIGHTS);
-        match name {
-            StageName::Pretrain => parts.backbone = weights,
-            StageName::Reconstruction => parts.stage1 = Some(weights),
-            StageName::Substitution => parts.stage2 = Some(weights),
-        }
+        parts.add(*name, dir.join(WEIGHTS));
     }
     if let (Some(nano), true) = (&e.backbone.nano, plan.stages.iter().any(|(n, _)| *n == StageName::Pretrain))
         && let Some(export) = &nano.export
@@ -89,7 +69,7 @@ pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<V
 }
 
 /// Name of the directory in a stage that holds its result.
-const WEIGHTS: &str = "weights";
+pub const WEIGHTS: &str = "weights";
 
 /// Checkpoints of another configuration must not be continued.
 fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
@@ -100,78 +80,6 @@ fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
         nextmem_model::write_atomically(&marker, fingerprint.as_bytes())?;
     }
     Ok(())
-}
-
-/// Reads the trained parts into an autoencoder.
-pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
-    let tokenizer = Tokenizer::open(&parts.backbone)?;
-    let autoencoder = autoencoder(parts, tokenizer.sod(), device)?;
-    Ok((autoencoder, tokenizer))
-}
-
-/// Reads the trained parts of a model whose `[SoD]` is known.
-pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
-    let (decoder, special) = after_stage1(parts, sod, device)?;
-    let encoder = match &parts.stage2 {
-        None => Encoder::Bare,
-        Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
-        Some(dir) => Encoder::Full(Box::new(load_decoder(dir, device)?)),
-    };
-    Ok(Autoencoder { decoder, encoder, special, sod })
-}
-
-/// The decoder after stage 1, its adapter merged, and the special-token rows.
-fn after_stage1(parts: &Parts, sod: u32, device: &Device) -> Result<(Decoder, Option<SpecialDelta>)> {
-    match &parts.stage1 {
-        None => Ok((load_backbone(&parts.backbone, device)?, None)),
-        Some(dir) if dir.join("adapter_config.json").exists() => {
-            let base = load_backbone(&parts.backbone, device)?;
-            let adapter = load_adapter(dir, base.config(), device)?;
-            let special = read_special(dir, base.config().hidden_size, device)?.map(|delta| SpecialDelta { sod, delta });
-            Ok((adapter.merge(base), special))
-        }
-        Some(dir) => Ok((load_decoder(dir, device)?, None)),
-    }
-}
-
-/// Reads a backbone; rows of special tokens that its tokenizer does not have yet start as the official code starts them.
-fn load_backbone(dir: &Path, device: &Device) -> Result<Decoder> {
-    let decoder = load_decoder(dir, device)?;
-    if !dir.join("tokenizer.json").exists() {
-        return Ok(decoder);
-    }
-    let tokenizer = Tokenizer::open(dir)?;
-    let rows = decoder.config().vocab_size;
-    if tokenizer.vocab_size() > rows {
-        bail!(BadInput(format!(
-            "{}: the tokenizer has {} entries, config.json's vocab_size is {rows}",
-            dir.display(),
-            tokenizer.vocab_size()
-        )));
-    }
-    Ok(decoder.with_rows_of(tokenizer.first_rows()))
-}
-
-/// `special_tokens.safetensors` (ours) or `special_tokens_DTOKENS.pt` (official) of a stage-1 directory.
-pub fn read_special(dir: &Path, hidden: usize, device: &Device) -> Result<Option<Tensor<2>>> {
-    let ours = dir.join(nextmem_model::SPECIAL_FILE);
-    let official = dir.join("special_tokens_DTOKENS.pt");
-    let (values, rows, width) = if ours.exists() {
-        let files = TensorFiles::open_file(&ours)?;
-        let shape = files.shape(nextmem_model::SPECIAL_KEY).unwrap_or_default().to_vec();
-        let [rows, width] = shape[..] else {
-            bail!("{}: `{}` got shape {shape:?}, expected two dimensions", ours.display(), nextmem_model::SPECIAL_KEY)
-        };
-        (files.read_f32(nextmem_model::SPECIAL_KEY)?, rows, width)
-    } else if official.exists() {
-        nextmem_model::read_special_embeddings(&official)?
-    } else {
-        return Ok(None);
-    };
-    if width != hidden || rows < 2 {
-        bail!("{}: got special rows {rows} x {width}, expected at least 2 x {hidden}", dir.display());
-    }
-    Ok(Some(Tensor::from_data(TensorData::new(values, [rows, width]), device)))
 }
 
 struct Trainer<'a> {
@@ -354,7 +262,8 @@ fn tokenizer_corpus(
     Ok(corpus)
 }
 
-fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+/// Copies the files of a directory.
+pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
     for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;

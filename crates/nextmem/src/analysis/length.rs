@@ -1,8 +1,9 @@
 //! Length extrapolation: texts binned by their tokens, to well past what stage 2 covered.
 //!
-//! A text of a bin is the longest run of whole sentences from a test passage on that ends below the bin's upper border; it
-//! goes on into the passages that follow. `trained_tokens` in the details is levels x block_tokens: the text that the
-//! latents were trained to replace. x is the bin's mean number of tokens.
+//! Series `sentences`: the longest run of whole sentences from a test passage on, into the passages that follow it, that ends
+//! below the bin's upper border. Series `passages`: whole test passages, where the test set has any of that length; a model
+//! trained on whole passages may know those better than parts and joined ones of the same length. `trained_tokens` in the
+//! details is levels x block_tokens: the text that the latents were trained to replace. x is the bin's mean number of tokens.
 
 use anyhow::{Result, bail};
 use nextmem_data::sentences;
@@ -17,6 +18,8 @@ use crate::cli::BadInput;
 
 /// Test passages looked at per passage wanted: not every start has a text for every bin.
 const POOL: usize = 4;
+/// How texts of a length are made.
+const SERIES: [&str; 2] = ["sentences", "passages"];
 /// Room for a reconstruction that is longer than its text.
 const SPARE_TOKENS: usize = 16;
 
@@ -28,17 +31,17 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
     };
     let wanted = setting.passages.len();
     let edges: Vec<usize> = setting.config.length.edges.iter().map(|e| (e * trained as f64).round() as usize).collect();
-    record.begin((edges.len() - 1) * wanted);
+    record.begin(SERIES.len() * (edges.len() - 1) * wanted);
     let mut pool = None;
-    for bin in edges.windows(2) {
+    for (series, bin) in SERIES.into_iter().flat_map(|series| edges.windows(2).map(move |bin| (series, bin))) {
         let (low, high) = (bin[0], bin[1]);
-        record.group("length", &format!("{low}-{}", high.saturating_sub(1)), None, wanted, |record| {
+        record.group(series, &format!("{low}-{}", high.saturating_sub(1)), None, wanted, |record| {
             let own = subject.nextmem()?;
             if pool.is_none() {
                 let texts = setting.test_passages(POOL * wanted)?;
                 pool = Some(texts.iter().map(|text| sentences(text).into_iter().map(String::from).collect()).collect::<Vec<_>>());
             }
-            let found = texts_of(pool.as_deref().unwrap_or_default(), own.tokenizer(), low, high, wanted)?;
+            let found = texts_of(pool.as_deref().unwrap_or_default(), series, own.tokenizer(), low, high, wanted)?;
             let (texts, lengths): (Vec<String>, Vec<usize>) = found.into_iter().unzip();
             // The run's own limits would cut the longest bins.
             let options = NextMemOptions {
@@ -63,20 +66,34 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
 }
 
 /// Texts of `low` to `high` - 1 tokens, each with its number of tokens.
-fn texts_of(pool: &[Vec<String>], tokenizer: &Tokenizer, low: usize, high: usize, wanted: usize) -> Result<Vec<(String, usize)>> {
+fn texts_of(
+    pool: &[Vec<String>],
+    series: &str,
+    tokenizer: &Tokenizer,
+    low: usize,
+    high: usize,
+    wanted: usize,
+) -> Result<Vec<(String, usize)>> {
     let mut found = Vec::new();
     for start in 0..pool.len() {
-        let (mut text, mut fits) = (String::new(), None);
-        for sentence in pool[start..].iter().flatten() {
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            text.push_str(sentence);
+        let mut fits = None;
+        if series == "passages" {
+            let text = pool[start].join(" ");
             let tokens = tokenizer.encode(&text)?.len();
-            if tokens >= high {
-                break;
+            fits = Some((text, tokens)).filter(|(_, tokens)| *tokens < high);
+        } else {
+            let mut text = String::new();
+            for sentence in pool[start..].iter().flatten() {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(sentence);
+                let tokens = tokenizer.encode(&text)?.len();
+                if tokens >= high {
+                    break;
+                }
+                fits = Some((text.clone(), tokens));
             }
-            fits = Some((text.clone(), tokens));
         }
         found.extend(fits.filter(|(_, tokens)| *tokens >= low));
         if found.len() == wanted {

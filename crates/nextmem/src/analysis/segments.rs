@@ -24,7 +24,7 @@ use crate::source::Source;
 /// Other facts tried for a value of the same number of tokens.
 const TRIES: usize = 60;
 /// Significant digits of the distances that are kept.
-const DIGITS: i32 = 5;
+const DIGITS: i32 = 4;
 
 /// One replacement: passage, segment, the changed tokens.
 struct Swap {
@@ -38,15 +38,16 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
     let latents = subject.num_latents();
     let facts = facts(setting);
     let series: &[&str] = if facts.is_empty() { &["blocks"] } else { &["blocks", "values"] };
-    // A guess until the blocks are counted; an encoding is the unit.
-    record.begin(series.len() * setting.passages.len() * 8);
+    // One replacement per latent at most; shorter texts have fewer.
+    let most = setting.passages.len() * (1 + latents);
+    record.begin(series.len() * most);
     let mut block = setting.config.segments.block_tokens.or(subject.trained_blocks().map(|(block, _)| block)).unwrap_or(0);
     if block == 0 {
         let longest = subject.tokens(&setting.passages)?.iter().map(Vec::len).max().unwrap_or(1);
         block = longest.div_ceil(latents);
     }
     for series in series {
-        record.group(series, "swap", None, setting.passages.len() * 8, |record| {
+        record.group(series, "swap", None, most, |record| {
             let tokens = subject.tokens(&setting.passages)?;
             let swaps = match *series {
                 "blocks" => block_swaps(&tokens, block, latents),
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn digits_are_significant_ones() {
-        assert_eq!([rounded(0.012_345_678), rounded(123_456.0), rounded(0.0)], [0.012_346, 123_460.0, 0.0]);
+        assert_eq!([rounded(0.012_345_678), rounded(123_456.0), rounded(0.0)], [0.012_35, 123_500.0, 0.0]);
     }
 
     #[test]

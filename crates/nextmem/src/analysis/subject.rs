@@ -1,7 +1,6 @@
 //! A finished run, ready to be measured.
 
 use std::cell::OnceCell;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -9,12 +8,10 @@ use nextmem_model::{Latents, Memory, MemoryMethod, NextMem, check_lengths};
 use serde_json::{Value, json};
 
 use super::record::Record;
-use crate::cli::BadInput;
-use crate::experiment::{Loaded, StageName};
+use crate::experiment::StageName;
+use crate::parts::{Parts, assemble};
 use crate::plan::Plan;
 use crate::run;
-use crate::run_dir::RunDir;
-use crate::stages::{Parts, assemble};
 
 /// A run with weights. They are read when something has to be computed, not before.
 pub struct Subject {
@@ -24,35 +21,6 @@ pub struct Subject {
     device: Device,
     loaded: OnceCell<NextMem>,
     memories: OnceCell<Vec<Memory>>,
-}
-
-/// What a run resolved to and where its weights are.
-///
-/// # Errors
-/// [`BadInput`] where `root` is no run or lacks the weights of a stage.
-pub fn finished(root: &Path) -> Result<(Plan, Parts)> {
-    let dir = RunDir::open(root).map_err(|e| BadInput(format!("{e:#}")))?;
-    let experiment = dir.experiment()?;
-    let plan = Plan::resolve(Loaded { experiment, text: String::new(), origins: Default::default() })
-        .map_err(|e| BadInput(format!("{}: {e:#}", root.display())))?;
-    let mut parts = Parts { backbone: plan.experiment.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
-    for (name, fingerprint) in &plan.stages {
-        let Some(weights) = dir.finished(*name, fingerprint).map(|d| d.join("weights")) else {
-            bail!(BadInput(format!(
-                "{}: no weights of stage `{}`; run `nextmem run experiments/{}.toml` first (its text is in {})",
-                root.display(),
-                name.dir(),
-                plan.experiment.name,
-                dir.join("experiment.toml").display()
-            )));
-        };
-        match name {
-            StageName::Pretrain => parts.backbone = weights,
-            StageName::Reconstruction => parts.stage1 = Some(weights),
-            StageName::Substitution => parts.stage2 = Some(weights),
-        }
-    }
-    Ok((plan, parts))
 }
 
 impl Subject {

@@ -21,7 +21,7 @@ use super::probe::{Line, Probe, emit, floats, values};
 use crate::device;
 use crate::experiment::DeviceConfig;
 use crate::panics;
-use crate::stages::{Parts, autoencoder};
+use crate::parts::{Parts, autoencoder};
 
 /// What every device computes.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,0 +1,143 @@
+//! The trained parts of a NextMem on disk, and how they go together: token rows, deltas, stage 1 merged, stage 2 apart.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use nextmem_model::{
+    Autoencoder, Decoder, Encoder, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer, load_adapter, load_decoder,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::BadInput;
+use crate::experiment::{Experiment, Loaded, StageName};
+use crate::plan::Plan;
+use crate::run_dir::RunDir;
+use crate::stages::WEIGHTS;
+
+/// Where the trained parts of a run are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Parts {
+    /// The backbone's Hugging Face directory.
+    pub backbone: PathBuf,
+    /// Weights after stage 1: a Hugging Face directory or a PEFT one.
+    pub stage1: Option<PathBuf>,
+    /// Weights after stage 2, likewise.
+    pub stage2: Option<PathBuf>,
+}
+
+impl Parts {
+    /// What an experiment names rather than trains.
+    pub fn given(e: &Experiment) -> Self {
+        let weights = e.weights.clone().unwrap_or_default();
+        Self { backbone: e.backbone.model.clone().unwrap_or_default(), stage1: weights.stage1, stage2: weights.stage2 }
+    }
+
+    /// Adds what a stage made.
+    pub fn add(&mut self, stage: StageName, weights: PathBuf) {
+        match stage {
+            StageName::Pretrain => self.backbone = weights,
+            StageName::Reconstruction => self.stage1 = Some(weights),
+            StageName::Substitution => self.stage2 = Some(weights),
+        }
+    }
+
+    /// Its directories in their order.
+    pub fn dirs(&self) -> Vec<&Path> {
+        std::iter::once(&self.backbone).chain(&self.stage1).chain(&self.stage2).map(PathBuf::as_path).collect()
+    }
+}
+
+/// What a finished run resolved to, and where its weights are.
+///
+/// # Errors
+/// [`BadInput`] where `root` is no run or lacks the weights of a stage.
+pub fn finished(root: &Path) -> Result<(Plan, Parts)> {
+    let dir = RunDir::open(root).map_err(|e| BadInput(format!("{e:#}")))?;
+    let experiment = dir.experiment()?;
+    let plan = Plan::resolve(Loaded { experiment, text: String::new(), origins: Default::default() })
+        .map_err(|e| BadInput(format!("{}: {e:#}", root.display())))?;
+    let mut parts = Parts::given(&plan.experiment);
+    for (name, fingerprint) in &plan.stages {
+        let Some(stage) = dir.finished(*name, fingerprint) else {
+            bail!(BadInput(format!(
+                "{}: no weights of stage `{}`; run its experiment first (`nextmem run`; its text is in {})",
+                root.display(),
+                name.dir(),
+                dir.join("experiment.toml").display()
+            )));
+        };
+        parts.add(*name, stage.join(WEIGHTS));
+    }
+    Ok((plan, parts))
+}
+
+/// Reads the trained parts into an autoencoder.
+pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenizer)> {
+    let tokenizer = Tokenizer::open(&parts.backbone)?;
+    let autoencoder = autoencoder(parts, tokenizer.sod(), device)?;
+    Ok((autoencoder, tokenizer))
+}
+
+/// Reads the trained parts of a model whose `[SoD]` is known.
+pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
+    let (decoder, special) = after_stage1(parts, sod, device)?;
+    let encoder = match &parts.stage2 {
+        None => Encoder::Bare,
+        Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
+        Some(dir) => Encoder::Full(Box::new(load_decoder(dir, device)?)),
+    };
+    Ok(Autoencoder { decoder, encoder, special, sod })
+}
+
+/// The decoder after stage 1, its adapter merged, and the special-token rows.
+pub fn after_stage1(parts: &Parts, sod: u32, device: &Device) -> Result<(Decoder, Option<SpecialDelta>)> {
+    match &parts.stage1 {
+        None => Ok((load_backbone(&parts.backbone, device)?, None)),
+        Some(dir) if dir.join("adapter_config.json").exists() => {
+            let base = load_backbone(&parts.backbone, device)?;
+            let adapter = load_adapter(dir, base.config(), device)?;
+            let special = read_special(dir, base.config().hidden_size, device)?.map(|delta| SpecialDelta { sod, delta });
+            Ok((adapter.merge(base), special))
+        }
+        Some(dir) => Ok((load_decoder(dir, device)?, None)),
+    }
+}
+
+/// Reads a backbone; rows of special tokens that its tokenizer does not have yet start as the official code starts them.
+pub fn load_backbone(dir: &Path, device: &Device) -> Result<Decoder> {
+    let decoder = load_decoder(dir, device)?;
+    if !dir.join("tokenizer.json").exists() {
+        return Ok(decoder);
+    }
+    let tokenizer = Tokenizer::open(dir)?;
+    let rows = decoder.config().vocab_size;
+    if tokenizer.vocab_size() > rows {
+        bail!(BadInput(format!(
+            "{}: the tokenizer has {} entries, config.json's vocab_size is {rows}",
+            dir.display(),
+            tokenizer.vocab_size()
+        )));
+    }
+    Ok(decoder.with_rows_of(tokenizer.first_rows()))
+}
+
+/// `special_tokens.safetensors` (ours) or `special_tokens_DTOKENS.pt` (official) of a stage-1 directory.
+pub fn read_special(dir: &Path, hidden: usize, device: &Device) -> Result<Option<Tensor<2>>> {
+    let ours = dir.join(SPECIAL_FILE);
+    let official = dir.join("special_tokens_DTOKENS.pt");
+    let (values, rows, width) = if ours.exists() {
+        let files = TensorFiles::open_file(&ours)?;
+        let shape = files.shape(SPECIAL_KEY).unwrap_or_default().to_vec();
+        let [rows, width] = shape[..] else { bail!("{}: `{}` got shape {shape:?}, expected two dimensions", ours.display(), SPECIAL_KEY) };
+        (files.read_f32(SPECIAL_KEY)?, rows, width)
+    } else if official.exists() {
+        nextmem_model::read_special_embeddings(&official)?
+    } else {
+        return Ok(None);
+    };
+    if width != hidden || rows < 2 {
+        bail!("{}: got special rows {rows} x {width}, expected at least 2 x {hidden}", dir.display());
+    }
+    Ok(Some(Tensor::from_data(TensorData::new(values, [rows, width]), device)))
+}
