@@ -4,17 +4,18 @@ Writes, per case: a HF checkpoint, two PEFT LoRA adapters (stage 1 merged, stage
 in the official layout, and `expected.safetensors` with every intermediate value a port has to match.
 
 usage: make_oracle.py OUT [--seed N] [--case NAME] [--small]     one directory per case under OUT
+       make_oracle.py OUT --parts BASE STAGE1 STAGE2 --sod ID --eot ID     of parts that are there, such as a trained run's
        make_oracle.py --nf4 FILE.json [--seed N]                 NF4 and e4m3 cases as integer bit patterns
 
 Regenerates crates/model/tests/fixtures/oracle (`--small --seed 11`) and crates/quant/tests/fixtures/nf4.json (`--nf4`).
 Set PYTHONHASHSEED=0 for equal adapter_config.json files (PEFT keeps the target modules in a set). Tensors are equal in
 every run; the order of the metadata in the safetensors header is not.
 """
-import argparse, json, pathlib
+import argparse, json, pathlib, shutil
 import torch, transformers, peft
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 CASES = {
@@ -74,15 +75,49 @@ def quantise(h):
     return codes, s8, cb[codes.long()] * s8.to(torch.bfloat16)
 
 def build(case, out, seed, small):
+    """Random parts, then what they compute."""
     sizes, (plain_len, text_len) = (SMALL[case], SMALL_LENGTHS) if small else (CASES[case], LENGTHS)
     gen = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     model, cfg = base_model(sizes, gen)
-    V = cfg.vocab_size
-    sod, eot = V - 2, 1            # [SoD] is the last-but-one row; 1 is the end-of-text id
     out.mkdir(parents=True, exist_ok=True)
     # The untied case is sharded on purpose.
     model.save_pretrained(out / "base", max_shard_size=("40KB" if small else "100KB") if case == "untied" else "5GB")
+    def stage1(model):
+        # Special-token delta, official file layout: nn.Embedding(3, hidden), row 2 unused.
+        delta = torch.nn.Embedding(3, cfg.hidden_size)
+        with torch.no_grad(): delta.weight.copy_(torch.randn(delta.weight.shape, generator=gen) * 0.1)
+        m1 = get_peft_model(model, lora_config()); randomise(m1, 0.08, gen)
+        m1.save_pretrained(out / "stage1")
+        torch.save({"special_input_embeddings": delta.state_dict()}, out / "stage1" / "special_tokens_DTOKENS.pt")
+        return m1, delta
+    def stage2(merged):
+        m2 = get_peft_model(merged, lora_config()); randomise(m2, 0.08, gen)
+        m2.save_pretrained(out / "stage2")
+        for card in out.glob("stage*/README.md"): card.unlink()  # PEFT's model card template says nothing here
+        return m2
+    # [SoD] is the last-but-one row; 1 is the end-of-text id.
+    expect(case, out, seed, model, stage1, stage2, cfg.vocab_size - 2, 1, (plain_len, text_len), gen)
+
+def build_parts(parts, out, seed, sod, eot):
+    """What given parts compute; they are copied beside the values."""
+    base, one, two = parts
+    for name, part in (("base", base), ("stage1", one), ("stage2", two)):
+        shutil.copytree(part, out / name, dirs_exist_ok=True)
+    model = Qwen3ForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    def stage1(model):
+        delta = torch.nn.Embedding(3, model.config.hidden_size)
+        ours, official = one / "special_tokens.safetensors", one / "special_tokens_DTOKENS.pt"
+        state = load_file(ours)["special_input_embeddings.weight"] if ours.exists() else torch.load(official)["special_input_embeddings"]["weight"]
+        with torch.no_grad(): delta.weight.copy_(state.float())
+        return PeftModel.from_pretrained(model, one, is_trainable=True).eval(), delta
+    stage2 = lambda merged: PeftModel.from_pretrained(merged, two, is_trainable=True).eval()
+    expect("parts", out, seed, model, stage1, stage2, sod, eot, SMALL_LENGTHS, torch.Generator().manual_seed(seed))
+
+def expect(case, out, seed, model, stage1, stage2, sod, eot, lengths, gen):
+    """Every value that a port has to match, into expected.safetensors."""
+    (plain_len, text_len), cfg = lengths, model.config
+    V = min(cfg.vocab_size, sod + 2)
     exp = {}
 
     ids = torch.randint(2, V - 2, (2, plain_len), generator=gen)
@@ -92,21 +127,13 @@ def build(case, out, seed, small):
     for i, h in enumerate(o.hidden_states): exp[f"plain.hidden.{i}"] = h
     exp["plain.logits"] = o.logits
 
-    # Special-token delta, official file layout: nn.Embedding(3, hidden), row 2 unused.
-    delta = torch.nn.Embedding(3, cfg.hidden_size)
-    with torch.no_grad(): delta.weight.copy_(torch.randn(delta.weight.shape, generator=gen) * 0.1)
-
     # Stage 1 adapter, merged.
-    m1 = get_peft_model(model, lora_config()); randomise(m1, 0.08, gen)
-    m1.save_pretrained(out / "stage1")
-    torch.save({"special_input_embeddings": delta.state_dict()}, out / "stage1" / "special_tokens_DTOKENS.pt")
+    m1, delta = stage1(model)
     merged = m1.merge_and_unload()
     with torch.no_grad(): exp["stage1.logits"] = merged(input_ids=ids).logits
 
     # Stage 2 adapter, kept apart.
-    m2 = get_peft_model(merged, lora_config()); randomise(m2, 0.08, gen)
-    m2.save_pretrained(out / "stage2")
-    for card in out.glob("stage*/README.md"): card.unlink()  # PEFT's model card template says nothing here
+    m2 = stage2(merged)
 
     emb = lambda t: m2.get_input_embeddings()(t) + torch.where((t >= sod).unsqueeze(-1), delta.weight[(t - sod).clamp(min=0)], torch.zeros(()))
     embs = lambda *parts: torch.cat([p if p.is_floating_point() else emb(p) for p in parts], 1)
@@ -212,8 +239,14 @@ if __name__ == "__main__":
     ap.add_argument("--case", choices=CASES)
     ap.add_argument("--small", action="store_true")
     ap.add_argument("--nf4", type=pathlib.Path, metavar="FILE")
+    ap.add_argument("--parts", nargs=3, type=pathlib.Path, metavar=("BASE", "STAGE1", "STAGE2"))
+    ap.add_argument("--sod", type=int)
+    ap.add_argument("--eot", type=int)
     a = ap.parse_args()
     if a.nf4: build_nf4(a.nf4, a.seed)
+    elif a.parts and None not in (a.out, a.sod, a.eot):
+        a.out.mkdir(parents=True, exist_ok=True)
+        build_parts(a.parts, a.out, a.seed, a.sod, a.eot)
     elif a.out:
         for c in ([a.case] if a.case else CASES): build(c, a.out / c, a.seed, a.small)
     else: ap.error("OUT or --nf4 FILE is needed")

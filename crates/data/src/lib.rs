@@ -18,13 +18,24 @@ use thiserror::Error;
 
 mod dataset;
 mod facts;
+mod hotpotqa;
+mod locomo;
+mod longmemeval;
+pub mod prepare;
+mod race;
 mod record;
+mod rows;
 mod squad;
 mod text;
 
 pub use dataset::{FactSet, select, sha256_file};
 pub use facts::{Fact, Facts, Question, Slot, Split, VERSION, Value};
 pub use facts::{passages, qa_items, retrieval_items};
+pub use hotpotqa::{HotpotItem, HotpotParagraph, load_hotpotqa};
+pub use locomo::{LocomoConversation, LocomoQuestion, LocomoTurn, load_locomo};
+pub use longmemeval::{LongMemItem, LongMemSession, LongMemTurn, load_longmemeval};
+pub use prepare::{Count, DatasetName, Level, PrepareOptions, Prepared, PreparedFile, prepare};
+pub use race::{Race, load_race};
 pub use record::{QaItem, RetrievalItem, load_passages, load_qa, load_retrieval};
 pub use squad::{Squad, load_squad};
 pub use text::{TextCorpus, sentences};
@@ -71,6 +82,56 @@ pub enum DataError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is one of another dataset.
+    #[error("{} is no {expected} - it looks like {got}; check the name of the set and the path", path.display())]
+    WrongKind {
+        /// The file.
+        path: PathBuf,
+        /// The dataset, or kind of file, that was asked for.
+        expected: &'static str,
+        /// What it looks like.
+        got: String,
+    },
+    /// The folder or archive does not hold what was expected.
+    #[error("{} {reason}", path.display())]
+    Folder {
+        /// The folder or archive.
+        path: PathBuf,
+        /// What it holds, what was expected, and the next step.
+        reason: &'static str,
+    },
+    /// A compressed archive cannot be read to its end.
+    #[error("{} is not a whole tar.gz archive - fetch the file again", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What the reader found.
+        source: std::io::Error,
+    },
+    /// The file is not Parquet, or uses a compression that this build lacks.
+    #[error("cannot read {} as Parquet - fetch it again, or rewrite it with snappy or without compression", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        source: parquet::errors::ParquetError,
+    },
+    /// Every record was left out.
+    #[error("{} leaves no record for any task - most often {reason}; change the options or take another file", path.display())]
+    NothingLeft {
+        /// What was prepared.
+        path: PathBuf,
+        /// Why most of it was left out.
+        reason: String,
+    },
+    /// There is no dataset of that name.
+    #[error("got the dataset `{name}`, expected one of {known}")]
+    UnknownDataset {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
     },
     /// Retrieval items were asked for with a number of candidates that cannot be made.
     #[error("retrieval needs distinct people - got {got} candidates, expected {min} to {max}; change `candidates`")]

@@ -124,18 +124,18 @@ pub(crate) fn array<'a>(record: &'a Map<String, Value>, name: &str) -> Result<&'
     value.as_array().map(Vec::as_slice).ok_or_else(|| wrong(name, value, "an array"))
 }
 
-fn strings(record: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+pub(crate) fn strings(record: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     array(record, name)?
         .iter()
         .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong(name, value, "only strings in it")))
         .collect()
 }
 
-fn wrong(name: &str, value: &Value, expected: &str) -> String {
+pub(crate) fn wrong(name: &str, value: &Value, expected: &str) -> String {
     format!("field `{name}` holds {} - expected {expected}", kind(value))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::DataError;
-use crate::record::{QaItem, array, object, read_json, string};
+use crate::prepare::DatasetName;
+use crate::record::{QaItem, array, object, string};
+use crate::rows::each_row;
 
 /// What a SQuAD file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,15 +34,20 @@ pub struct Squad {
 /// is_impossible?}]}]}]}` of the files at rajpurkar.github.io/SQuAD-explorer.
 pub fn load_squad(path: impl AsRef<Path>) -> Result<Squad, DataError> {
     let path = path.as_ref();
-    let malformed = |index, reason| DataError::Malformed { path: path.to_path_buf(), index, reason };
-    let root: Value = read_json(path)?;
-    let articles = object(&root).and_then(|root| array(root, "data")).map_err(|reason| malformed(0, reason))?;
-
     let mut squad = Squad::default();
     let mut seen = HashSet::new();
-    for (index, article) in articles.iter().enumerate() {
-        squad.add_article(article, &mut seen).map_err(|reason| malformed(index, reason))?;
-    }
+    let mut at = 0;
+    let read = each_row(path, DatasetName::Squad, &mut |_, root| {
+        for (index, article) in array(root, "data")?.iter().enumerate() {
+            at = index;
+            squad.add_article(article, &mut seen)?;
+        }
+        Ok(())
+    });
+    read.map_err(|error| match error {
+        DataError::Malformed { path, reason, .. } => DataError::Malformed { path, index: at, reason },
+        other => other,
+    })?;
     if squad.passages.is_empty() {
         return Err(DataError::Empty { path: path.to_path_buf() });
     }

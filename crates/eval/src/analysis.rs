@@ -17,7 +17,13 @@ use serde_json::Value;
 pub use map::{LatentMap, latent_distances};
 pub use storage::{bf16_round, gzip_bytes, int8_round_trip};
 
-use crate::mean_interval;
+use crate::{bootstrap_mean, mean_interval};
+
+/// Values that are no shares: 0 and 1 among them are not counts of failures and successes, so Wilson's interval says nothing.
+const MAGNITUDES: [&str; 8] =
+    ["bytes", "tokens", "latent_rms", "latent_error", "exact_prefix", "first_error", "diagonality", "diagonality_cosine"];
+/// Resamples and seed of the bootstrap, as in [`mean_interval`].
+const BOOTSTRAP: (usize, u64) = (1000, 1128);
 
 /// One passage under one condition: a line of `NAME.samples.jsonl`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,9 +63,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The mean of values: Wilson's interval when all are 0 or 1, else the bootstrap's.
-    pub fn of(values: &[f64]) -> Self {
-        let (value, interval) = mean_interval(values);
+    /// The mean of the values of that name: for shares Wilson's interval when all are 0 or 1, else the bootstrap's.
+    pub fn of(name: &str, values: &[f64]) -> Self {
+        let (value, mut interval) = mean_interval(values);
+        if MAGNITUDES.contains(&name) {
+            interval = bootstrap_mean(values, BOOTSTRAP.0, BOOTSTRAP.1);
+        }
         Self { value, low: interval.low, high: interval.high }
     }
 }
@@ -129,7 +138,7 @@ pub fn rows(samples: &[AnalysisSample]) -> Vec<AnalysisRow> {
             label: group[0].label.clone(),
             x: group[0].x,
             n: group.len(),
-            values: values.into_iter().map(|(name, values)| (name.clone(), Estimate::of(&values))).collect(),
+            values: values.into_iter().map(|(name, values)| (name.clone(), Estimate::of(name, &values))).collect(),
         }
     };
     groups.into_iter().map(row).collect()
@@ -207,6 +216,12 @@ mod tests {
         assert_eq!(rows[0].values["first_error"], Estimate { value: 3.0, low: 3.0, high: 3.0 });
         let wilson = crate::wilson(1.0, 2);
         assert_eq!(rows[1].values["f1"], Estimate { value: 0.5, low: wilson.low, high: wilson.high });
+    }
+
+    #[test]
+    fn a_magnitude_of_zero_is_not_an_impossible_event() {
+        assert_eq!(Estimate::of("latent_error", &[0.0; 9]), Estimate { value: 0.0, low: 0.0, high: 0.0 });
+        assert!(Estimate::of("f1", &[0.0; 9]).high > 0.2);
     }
 
     #[test]

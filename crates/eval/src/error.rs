@@ -31,6 +31,16 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// A line of a file that is no WordNet file.
+    #[error("{path}: line {line}: expected {expected} - give the `dict` directory of WordNet 3.x as it was published", path = .path.display())]
+    WordNet {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there in a WordNet.
+        expected: String,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}", path = .path.display())]
     Io {

@@ -3,6 +3,7 @@
 //! Predicting writes per-sample JSONL; scoring and tables read only that, so a metric can be added to past runs.
 
 pub mod analysis;
+pub mod bertscore;
 mod error;
 mod interval;
 pub mod metric;
@@ -10,6 +11,7 @@ mod normalize;
 mod published;
 mod sample;
 mod score;
+pub mod sheet;
 pub mod stats;
 mod table;
 mod task;
@@ -20,4 +22,4 @@ pub use published::{PUBLISHED, PUBLISHED_ABLATION, Published};
 pub use sample::{QaSample, ReconstructionSample, RetrievalSample, read_samples};
 pub use score::{MEMORY_BYTES, Score, check_metric, sample_file, score_file};
 pub use table::{markdown, method_label};
-pub use task::{Progress, TOP, Task, cosine, nearest, predict_qa, predict_reconstruction, predict_retrieval};
+pub use task::{Progress, TOP, Task, highest, predict_qa, predict_reconstruction, predict_retrieval};

@@ -17,6 +17,17 @@ pub fn method_label(method: &str) -> &str {
         "dense-decomp" => "NextMem-Dense DeComp",
         "sparse-comp" => "NextMem-Sparse Comp",
         "sparse-decomp" => "NextMem-Sparse DeComp",
+        "icae" => "ICAE",
+        "icae-comp" => "ICAE Comp",
+        "icae-decomp" => "ICAE DeComp",
+        "icae-sparse" => "ICAE (NF4)",
+        "icae-sparse-no-scales" => "ICAE (NF4 without scales)",
+        "icae-sparse-comp" => "ICAE (NF4) Comp",
+        "icae-sparse-decomp" => "ICAE (NF4) DeComp",
+        "dyprag" => "DyPRAG",
+        "mean-pooled" => "mean-pooled hidden states",
+        "bm25" => "BM25",
+        "bge" => "BGE",
         other => other,
     }
 }
@@ -100,6 +111,9 @@ fn push_storage(out: &mut String, scores: &[Score]) {
             "text" => "UTF-8 text",
             "dense" => "bf16 latents",
             "sparse" => "NF4 codes and FP8 scales",
+            "icae" => "ICAE: bf16 latents",
+            "icae-sparse" => "ICAE: NF4 codes and FP8 scales",
+            "dyprag" => "DyPRAG: bf16 LoRA factors",
             _ => method_label(&row.method),
         };
         let _ = writeln!(out, "| {kind} | {} | {:.0} | {ratio} |", row.dataset, row.value);

@@ -106,26 +106,16 @@ pub fn predict_qa(
     Ok(())
 }
 
-/// Task 3: rank the passages of every item by the cosine of their index vectors with the question's.
-pub fn predict_retrieval(
-    method: &dyn MemoryMethod,
-    items: &[RetrievalItem],
-    batch_size: usize,
-    path: &Path,
-    progress: Progress<'_>,
-) -> Result<(), EvalError> {
+/// Task 3: rank the passages of every item by how well the method says they answer its question.
+pub fn predict_retrieval(method: &dyn MemoryMethod, items: &[RetrievalItem], path: &Path, progress: Progress<'_>) -> Result<(), EvalError> {
     let (mut writer, done) = SampleWriter::open::<RetrievalSample>(path)?;
     for (index, item) in items.iter().enumerate().skip(done.len()) {
-        let query = method.index(&[&item.question])?.remove(0);
-        let mut vectors = Vec::with_capacity(item.references.len());
-        for chunk in item.references.chunks(batch_size) {
-            vectors.extend(method.index(&chunk.iter().map(String::as_str).collect::<Vec<_>>())?);
-        }
+        let passages: Vec<&str> = item.references.iter().map(String::as_str).collect();
         let sample = RetrievalSample {
             index,
             question: item.question.clone(),
             hit_list: item.hit_list.clone(),
-            prediction: nearest(&query, &vectors, TOP),
+            prediction: highest(&method.rank(&item.question, &passages)?, TOP),
             ref_num: item.references.len(),
         };
         writer.append(&[sample])?;
@@ -134,20 +124,12 @@ pub fn predict_retrieval(
     Ok(())
 }
 
-/// Indices of the vectors with the largest cosine, the lower index first on ties.
-pub fn nearest(query: &[f32], vectors: &[Vec<f32>], top: usize) -> Vec<usize> {
-    let scores: Vec<f64> = vectors.iter().map(|v| cosine(query, v)).collect();
-    let mut order: Vec<usize> = (0..vectors.len()).collect();
+/// Indices of the highest scores, the lower index first on ties.
+pub fn highest(scores: &[f64], top: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
     order.truncate(top);
     order
-}
-
-/// The cosine of two vectors, 0 if either is zero.
-pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
-    let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }
 
 /// The text behind an item: its references, one a line; "None" when there are none (official preparation).
@@ -167,14 +149,42 @@ fn chunks<T>(items: &[T], done: usize, size: usize) -> impl Iterator<Item = (usi
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use nextmem_model::{Abilities, ModelError};
+
+    /// Ranks by a word that it finds.
+    struct Finder;
+
+    impl MemoryMethod for Finder {
+        fn name(&self) -> String {
+            "finder".into()
+        }
+        fn abilities(&self) -> Abilities {
+            Abilities::INDEX
+        }
+        fn rank(&self, query: &str, passages: &[&str]) -> Result<Vec<f64>, ModelError> {
+            Ok(passages.iter().map(|p| p.matches(query).count() as f64).collect())
+        }
+    }
 
     #[test]
-    fn nearest_by_cosine_not_by_length() {
-        let vectors = vec![vec![10.0, 9.0], vec![0.1, 0.0], vec![0.0, 5.0], vec![0.0, 0.0]];
-        assert_eq!(nearest(&[1.0, 0.0], &vectors, 3), [1, 0, 2]);
-        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
+    fn a_method_ranks_in_its_own_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("retrieval.facts.finder.jsonl");
+        let references = ["none", "cat cat", "cat", "none", "cat cat cat", "cat"].map(String::from).to_vec();
+        let item = RetrievalItem { question: "cat".into(), references, hit_list: vec![4] };
+        predict_retrieval(&Finder, &[item], &path, &|_| ()).unwrap();
+        let samples: Vec<RetrievalSample> = crate::read_samples(&path).unwrap();
+        assert_eq!(samples[0].prediction, [4, 1, 2, 5, 0]);
+        assert!(predict_reconstruction(&Finder, &["cat".into()], 1, &dir.path().join("x.jsonl"), &|_| ()).is_err());
+    }
+
+    #[test]
+    fn the_lower_index_wins_a_tie() {
+        assert_eq!(highest(&[0.5, 2.0, 2.0, -1.0], 3), [1, 2, 0]);
+        assert_eq!(highest(&[], 3), [0usize; 0]);
     }
 
     #[test]

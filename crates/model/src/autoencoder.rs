@@ -102,11 +102,15 @@ impl Autoencoder {
         let rows: Vec<Vec<u32>> = rows.iter().map(|r| r.iter().copied().chain([self.sod]).collect()).collect();
         let (tokens, pads) = token_tensor(&rows, self.sod, &self.device());
         let (model, adapter) = self.encoder();
-        let embeds = match &self.encoder {
+        encode_embeds(model, adapter, self.encoder_embeds(tokens), &pads, num_latents)
+    }
+
+    /// Input embeddings of the encoder: with all parameters trained it has its own table, special rows included.
+    pub(crate) fn encoder_embeds(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        match &self.encoder {
             Encoder::Full(encoder) => encoder.embed(tokens),
             Encoder::Adapter(_) | Encoder::Bare => self.embed(tokens),
-        };
-        encode_embeds(model, adapter, embeds, &pads, num_latents)
+        }
     }
 
     /// The weights and the adapter that encode.

@@ -135,6 +135,20 @@ impl DecoderConfig {
 
     /// Reports the first pair of sizes that cannot go together.
     pub fn check(&self) -> Result<(), String> {
+        // Far above any model, and far below what would overflow or fill the memory before a weight is read.
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("intermediate_size", self.intermediate_size, 1 << 22),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 12),
+            ("num_attention_heads", self.num_attention_heads, 1 << 12),
+            ("num_key_value_heads", self.num_key_value_heads, 1 << 12),
+            ("head_dim", self.head_dim, 1 << 14),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 32),
+        ];
+        if let Some((key, got, most)) = sizes.into_iter().find(|(_, got, most)| got > most) {
+            return Err(format!("key `{key}`: got {got}, expected at most {most}"));
+        }
         if self.num_key_value_heads == 0 || !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(format!(
                 "got {} attention heads over {} key-value heads, expected a multiple",

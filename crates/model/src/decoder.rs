@@ -8,9 +8,10 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use crate::config::DecoderConfig;
 use crate::kv_cache::KvCache;
-use crate::lora::{LoraAdapter, LoraLayer, LoraPair};
+use crate::lora::LoraAdapter;
 use crate::product::product;
 use crate::rope::Rope;
+use crate::row_adapters::Updates;
 use crate::weight_source::{HostRandom, RandomWeights, WeightSource};
 
 /// Grouped-query self-attention.
@@ -171,13 +172,13 @@ impl Decoder {
     /// # Panics
     /// If `pads` is neither empty nor one per row (caller bug).
     pub fn hidden(&self, embeds: Tensor<3>, pads: &[usize], adapter: Option<&LoraAdapter>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.run(embeds, pads, adapter, cache, |_| {})
+        self.run(embeds, pads, Updates::from(adapter), cache, |_| {})
     }
 
     /// Every layer's input and the final hidden states: transformers' `hidden_states`, num_hidden_layers + 1 tensors.
     pub fn hidden_states(&self, embeds: Tensor<3>) -> Vec<Tensor<3>> {
         let mut states = Vec::with_capacity(self.layers.len() + 1);
-        let last = self.run(embeds, &[], None, None, |x| states.push(x.clone()));
+        let last = self.run(embeds, &[], Updates::None, None, |x| states.push(x.clone()));
         states.push(last);
         states
     }
@@ -193,11 +194,12 @@ impl Decoder {
         }
     }
 
-    fn run(
+    /// [`hidden`](Self::hidden) with any updates; `before_layer` sees the input of every layer.
+    pub(crate) fn run(
         &self,
         embeds: Tensor<3>,
         pads: &[usize],
-        adapter: Option<&LoraAdapter>,
+        updates: Updates<'_>,
         mut cache: Option<&mut KvCache>,
         mut before_layer: impl FnMut(&Tensor<3>),
     ) -> Tensor<3> {
@@ -212,13 +214,13 @@ impl Decoder {
         let mut x = embeds;
         for (index, layer) in self.layers.iter().enumerate() {
             before_layer(&x);
-            let lora = adapter.map(|a| &a.layers[index]);
+            let project = |x, weight, target| updates.project(x, weight, index, target);
             let normed = rms_norm(x.clone(), &layer.input_layernorm, self.config.rms_norm_eps);
-            x = x + self.attend(&layer.self_attn, normed, &layout, lora, index, cache.as_deref_mut());
+            x = x + self.attend(&layer.self_attn, normed, &layout, updates, index, cache.as_deref_mut());
             let normed = rms_norm(x.clone(), &layer.post_attention_layernorm, self.config.rms_norm_eps);
-            let gate = project(normed.clone(), &layer.mlp.gate_proj, lora.and_then(|l| l.gate_proj.as_ref()));
-            let up = project(normed, &layer.mlp.up_proj, lora.and_then(|l| l.up_proj.as_ref()));
-            x = x + project(activation::silu(gate) * up, &layer.mlp.down_proj, lora.and_then(|l| l.down_proj.as_ref()));
+            let gate = project(normed.clone(), &layer.mlp.gate_proj, "gate_proj");
+            let up = project(normed, &layer.mlp.up_proj, "up_proj");
+            x = x + project(activation::silu(gate) * up, &layer.mlp.down_proj, "down_proj");
         }
         rms_norm(x, &self.norm, self.config.rms_norm_eps)
     }
@@ -249,7 +251,7 @@ impl Decoder {
         attn: &Attention,
         x: Tensor<3>,
         layout: &Layout,
-        lora: Option<&LoraLayer>,
+        updates: Updates<'_>,
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
@@ -257,10 +259,12 @@ impl Decoder {
         let [batch, seq, _] = x.dims();
         let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
 
+        let project = |x, weight, target| updates.project(x, weight, layer, target);
+
         // 1. Project, split into heads, norm each head
-        let q = project(x.clone(), &attn.q_proj, lora.and_then(|l| l.q_proj.as_ref())).reshape([batch, seq, heads, head_dim]);
-        let k = project(x.clone(), &attn.k_proj, lora.and_then(|l| l.k_proj.as_ref())).reshape([batch, seq, kv_heads, head_dim]);
-        let v = project(x, &attn.v_proj, lora.and_then(|l| l.v_proj.as_ref())).reshape([batch, seq, kv_heads, head_dim]);
+        let q = project(x.clone(), &attn.q_proj, "q_proj").reshape([batch, seq, heads, head_dim]);
+        let k = project(x.clone(), &attn.k_proj, "k_proj").reshape([batch, seq, kv_heads, head_dim]);
+        let v = project(x, &attn.v_proj, "v_proj").reshape([batch, seq, kv_heads, head_dim]);
         let q = rms_norm(q, &attn.q_norm, config.rms_norm_eps).swap_dims(1, 2);
         let k = rms_norm(k, &attn.k_norm, config.rms_norm_eps).swap_dims(1, 2);
         let v = v.swap_dims(1, 2);
@@ -284,20 +288,12 @@ impl Decoder {
 
         // 4. [batch, heads, seq, head_dim] -> [batch, seq, heads * head_dim], project
         let context = context.reshape([batch, heads, seq, head_dim]).swap_dims(1, 2).reshape([batch, seq, heads * head_dim]);
-        project(context, &attn.o_proj, lora.and_then(|l| l.o_proj.as_ref()))
+        project(context, &attn.o_proj, "o_proj")
     }
 }
 
 /// Added to the scores of keys that a query must not see: far below any score, yet finite in every float type.
 const HIDDEN: f32 = -6.0e4;
-
-/// `x W^T + s (x A^T) B^T`: the adapter acts on the activations, so one frozen base serves encoder and decoder.
-fn project(x: Tensor<3>, weight: &Param<Tensor<2>>, lora: Option<&LoraPair>) -> Tensor<3> {
-    match lora {
-        None => product(x, weight.val()),
-        Some(pair) => product(x.clone(), weight.val()) + pair.forward(x),
-    }
-}
 
 /// `y = w * x / sqrt(mean(x^2) + eps)` over the last dimension, the statistics in f32 as in transformers.
 fn rms_norm<const D: usize>(x: Tensor<D>, weight: &Param<Tensor<1>>, eps: f64) -> Tensor<D> {

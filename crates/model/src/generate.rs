@@ -5,8 +5,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::Decoder;
 use crate::kv_cache::KvCache;
+use crate::row_adapters::AdaptedDecoder;
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,12 +30,13 @@ pub enum Decoding {
 
 /// Continues `prompt` until an end token or `max_new_tokens`, and returns the new tokens of every row without the end.
 ///
-/// Rows that have ended leave the batch, so that they cost nothing.
+/// Rows that have ended leave the batch, so that they cost nothing. A [`Decoder`](crate::Decoder) continues as it is, an
+/// [`AdaptedDecoder`] each row with its own adapter.
 ///
 /// # Shapes
 /// - prompt: `[batch, seq, hidden]`, left-padded by `pads` (empty: no padding)
-pub fn generate(
-    decoder: &Decoder,
+pub fn generate<'a>(
+    decoder: impl Into<AdaptedDecoder<'a>>,
     embed: impl Fn(Tensor<2, Int>) -> Tensor<3>,
     prompt: Tensor<3>,
     pads: &[usize],
@@ -43,15 +44,16 @@ pub fn generate(
     end_ids: &[u32],
     decoding: &Decoding,
 ) -> Vec<Vec<u32>> {
+    let mut decoder = decoder.into();
     let [batch, seq, _] = prompt.dims();
     let device = prompt.device();
     let mut sampler = Sampler::new(decoding);
     let mut texts = vec![Vec::new(); batch];
     let mut active: Vec<usize> = (0..batch).collect();
     let mut cache = KvCache::default();
-    let mut hidden = decoder.hidden(prompt, pads, None, Some(&mut cache)).narrow(1, seq - 1, 1);
+    let mut hidden = decoder.hidden(prompt, pads, Some(&mut cache)).narrow(1, seq - 1, 1);
     for step in 0..max_new_tokens {
-        let next = sampler.choose(decoder.logits(hidden.clone()));
+        let next = sampler.choose(decoder.decoder.logits(hidden.clone()));
         let kept: Vec<usize> = (0..active.len()).filter(|row| !end_ids.contains(&next[*row])).collect();
         for row in &kept {
             texts[active[*row]].push(next[*row]);
@@ -61,12 +63,14 @@ pub fn generate(
         }
         if kept.len() < active.len() {
             let indices: Vec<i32> = kept.iter().map(|r| *r as i32).collect();
-            cache.select(&Tensor::from_data(TensorData::new(indices, [kept.len()]), &device), &kept);
+            let indices = Tensor::from_data(TensorData::new(indices, [kept.len()]), &device);
+            cache.select(&indices, &kept);
+            decoder.select(&indices);
             active = kept.iter().map(|r| active[*r]).collect();
         }
         let tokens: Vec<i32> = kept.iter().map(|r| next[*r] as i32).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [kept.len(), 1]), &device);
-        hidden = decoder.hidden(embed(tokens), &[], None, Some(&mut cache));
+        hidden = decoder.hidden(embed(tokens), &[], Some(&mut cache));
     }
     texts
 }

@@ -21,9 +21,11 @@
 //! ```
 
 mod autoencoder;
+mod bert;
 mod config;
 mod decoder;
 mod error;
+mod fold;
 mod generate;
 mod kv_cache;
 mod lora;
@@ -33,24 +35,34 @@ mod peft;
 mod product;
 mod random_checkpoint;
 mod rope;
+mod row_adapters;
 mod special;
 mod tensor_files;
 mod tokenizer;
 mod weight_source;
 mod weights;
 
+pub use burn::tensor::Device;
+
 pub use autoencoder::{Autoencoder, Encoder, SpecialDelta, check_lengths, encode_embeds, pad_embeds, token_tensor};
+pub use bert::{EncodedText, TextEncoder};
 pub use config::DecoderConfig;
 pub use decoder::{Attention, Decoder, DecoderLayer, Mlp, widened};
 pub use error::ModelError;
 pub use generate::{Decoding, generate};
 pub use kv_cache::KvCache;
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
-pub use method::{AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
+pub use method::{
+    AdapterMemory, Bm25, Bm25Config, DocumentEmbedding, Dyprag, Hypernetwork, HypernetworkConfig, Icae, MeanPooled, MeanPooledConfig,
+    closed_book_prompt, cosine, encode_slots, load_slots, random_slots, save_slots, words,
+};
+pub use method::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
+pub use method::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
 pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
 pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
 pub use random_checkpoint::write_random_checkpoint;
+pub use row_adapters::{AdaptedDecoder, RowAdapters, RowFactors};
 pub use special::{SpecialTokensError, read_special_embeddings};
 pub use tensor_files::{TensorFiles, write_atomically};
 pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
-pub use weights::{SPECIAL_FILE, SPECIAL_KEY, check_decoder, load_decoder, save_decoder, save_special_embeddings};
+pub use weights::{SPECIAL_FILE, SPECIAL_KEY, audit_decoder, check_decoder, load_decoder, save_decoder, save_special_embeddings};

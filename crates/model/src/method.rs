@@ -1,9 +1,20 @@
 //! What a memory is and what every memory method can do.
 
+mod bge;
+mod bm25;
+mod dyprag;
+mod icae;
+mod latent_reader;
+mod mean_pooled;
 mod nextmem;
 mod quantized;
 mod text;
 
+pub use bge::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
+pub use bm25::{Bm25, Bm25Config, words};
+pub use dyprag::{AdapterMemory, Dyprag, Hypernetwork, HypernetworkConfig, closed_book_prompt};
+pub use icae::{Icae, encode_slots, load_slots, random_slots, save_slots};
+pub use mean_pooled::{DocumentEmbedding, MeanPooled, MeanPooledConfig};
 pub use nextmem::{NextMem, NextMemOptions};
 pub use quantized::Quantized;
 pub use text::TextMemory;
@@ -43,15 +54,18 @@ pub enum Memory {
     Nf4(Nf4Latents),
     /// The passage itself.
     Text(String),
+    /// LoRA factors for the backbone.
+    Adapter(AdapterMemory),
 }
 
 impl Memory {
-    /// Bytes it takes to store: bf16 latents, packed NF4 with its scales, or UTF-8.
+    /// Bytes it takes to store: bf16 latents, packed NF4 with its scales, UTF-8, or bf16 LoRA factors.
     pub fn size_bytes(&self) -> usize {
         match self {
             Self::Latents(latents) => 2 * latents.values.len(),
             Self::Nf4(latents) => latents.size_bytes(),
             Self::Text(text) => text.len(),
+            Self::Adapter(adapter) => 2 * adapter.num_values,
         }
     }
 }
@@ -114,8 +128,20 @@ pub trait MemoryMethod {
     /// How well each passage answers the query, higher is better: the cosine of their index vectors, 0 if either is zero.
     fn rank(&self, query: &str, passages: &[&str]) -> Result<Vec<f64>, ModelError> {
         let query = self.index(&[query])?.remove(0);
-        Ok(self.index(passages)?.iter().map(|vector| cosine(&query, vector)).collect())
+        let mut scores = Vec::with_capacity(passages.len());
+        for batch in passages.chunks(RANKED_AT_ONCE) {
+            scores.extend(self.index(batch)?.iter().map(|vector| cosine(&query, vector)));
+        }
+        Ok(scores)
     }
+}
+
+/// Passages that ranking indexes in one forward pass: a long conversation has hundreds.
+const RANKED_AT_ONCE: usize = 16;
+
+/// Empty texts as the word that the official code indexes for them.
+fn none_for_empty<'a>(texts: &[&'a str]) -> Vec<&'a str> {
+    texts.iter().map(|text| if text.trim().is_empty() { "None" } else { *text }).collect()
 }
 
 fn unable(name: &str, verb: &str) -> ModelError {

@@ -126,6 +126,25 @@ impl TensorFiles {
         self.entries.get(key).map(|e| e.shape.as_slice())
     }
 
+    /// Refuses a file that lacks one of these tensors, has one of another shape or type, or holds any other.
+    pub(crate) fn check(&self, file: &Path, expected: &[(String, Vec<usize>)]) -> Result<(), ModelError> {
+        for (key, shape) in expected {
+            match self.shape(key) {
+                None => return Err(ModelError::MissingWeights { count: 1, first: key.clone(), dir: file.to_owned() }),
+                Some(got) if got != shape => {
+                    let (got, expected) = (got.to_vec(), shape.clone());
+                    return Err(ModelError::WeightShape { key: key.clone(), file: file.to_owned(), got, expected });
+                }
+                Some(_) => self.float_dtype(key).map(drop)?,
+            }
+        }
+        let unused: Vec<&str> = self.keys().filter(|key| expected.iter().all(|(known, _)| known != key)).collect();
+        match unused.first() {
+            Some(first) => Err(ModelError::UnusedWeights { count: unused.len(), first: first.to_string(), file: file.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a tensor of a type that weights do not have.
     pub(crate) fn float_dtype(&self, key: &str) -> Result<DType, ModelError> {
         let entry = self.entry(key)?;

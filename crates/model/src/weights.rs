@@ -37,6 +37,16 @@ pub fn check_decoder(dir: &Path, device: &Device) -> Result<DecoderConfig, Model
     Ok(config)
 }
 
+/// Everything about a checkpoint that [`load_decoder`] would refuse, not just the first thing; no weight is read.
+pub fn audit_decoder(dir: &Path, device: &Device) -> Vec<ModelError> {
+    let audit = || -> Result<Vec<ModelError>, ModelError> {
+        let config = DecoderConfig::open(dir)?;
+        let files = TensorFiles::open_checkpoint(dir)?;
+        Ok(Checkpoint { files: &files, dir, device }.problems(&config))
+    };
+    audit().unwrap_or_else(|error| vec![error])
+}
+
 struct Checkpoint<'a> {
     files: &'a TensorFiles,
     dir: &'a Path,
@@ -44,35 +54,35 @@ struct Checkpoint<'a> {
 }
 
 impl Checkpoint<'_> {
+    /// The first problem, or nothing.
     fn check(&self, config: &DecoderConfig) -> Result<(), ModelError> {
+        self.problems(config).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that does not fit: missing names first, then shapes and types, then names without a place.
+    fn problems(&self, config: &DecoderConfig) -> Vec<ModelError> {
         let expected = ExpectedShapes::of(config, self.device);
+        let mut problems = Vec::new();
         let missing: Vec<&String> = expected.keys().filter(|k| self.files.shape(k).is_none()).collect();
         if let Some(first) = missing.first() {
-            return Err(ModelError::MissingWeights { count: missing.len(), first: first.to_string(), dir: self.dir.to_owned() });
+            problems.push(ModelError::MissingWeights { count: missing.len(), first: first.to_string(), dir: self.dir.to_owned() });
         }
         for (key, shape) in &expected {
-            let (got, file) = (self.files.shape(key).unwrap_or_default(), self.files.file(key).unwrap_or(self.dir));
+            let (Some(got), Some(file)) = (self.files.shape(key), self.files.file(key)) else { continue };
             if got != shape {
-                return Err(ModelError::WeightShape {
-                    key: key.clone(),
-                    file: file.to_owned(),
-                    got: got.to_vec(),
-                    expected: shape.clone(),
-                });
+                let (got, expected) = (got.to_vec(), shape.clone());
+                problems.push(ModelError::WeightShape { key: key.clone(), file: file.to_owned(), got, expected });
             }
-            self.files.float_dtype(key)?;
+            problems.extend(self.files.float_dtype(key).err());
         }
         // Some exporters write the tied head too; it is a copy of the embedding.
         let tied = |key: &str| config.tie_word_embeddings && key == "lm_head.weight";
         let unused: Vec<&str> = self.files.keys().filter(|k| !expected.contains_key(*k) && !tied(k)).collect();
-        match unused.first() {
-            Some(first) => Err(ModelError::UnusedWeights {
-                count: unused.len(),
-                first: first.to_string(),
-                file: self.files.file(first).unwrap_or(self.dir).to_owned(),
-            }),
-            None => Ok(()),
+        if let Some(first) = unused.first() {
+            let file = self.files.file(first).unwrap_or(self.dir).to_owned();
+            problems.push(ModelError::UnusedWeights { count: unused.len(), first: first.to_string(), file });
         }
+        problems
     }
 
     fn tensor<const D: usize>(&self, key: &str) -> Result<Tensor<D>, ModelError> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_data::Split;
 use nextmem_eval::analysis::{AnalysisReport, AnalysisRow, Estimate};
@@ -118,6 +118,23 @@ impl Setting {
     fn test_passages(&self, count: usize) -> Result<Vec<String>> {
         Ok(passages(&self.subject.plan, &self.config, count)?.1)
     }
+}
+
+/// The report of an analysis of a run: measured where its weights are, else the one that is kept with it.
+///
+/// # Errors
+/// A run that has neither weights nor the report.
+pub fn report(run: &Path, name: &str, passages: usize, with: &[PathBuf]) -> Result<AnalysisReport> {
+    let path = run.join("analysis").join(format!("{name}.json"));
+    if finished(run).is_ok() || !path.is_file() {
+        let options =
+            Options { run: run.to_owned(), name: name.into(), passages: Some(passages), with: with.to_vec(), device: None, out: None };
+        analyze(&options)?;
+    } else {
+        eprintln!("{}: no weights here, so its {name} analysis is taken as it is", run.display());
+    }
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Runs one analysis or all, writes the reports and prints their tables.

@@ -9,7 +9,7 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{analysis, bench, compare, device, explain, import, lm_eval, memory, parity, portability, run, source};
+use crate::{analysis, bench, compare, device, explain, export_hf, import, lm_eval, memory, parity, plot, portability, reproduce, run, source, tensorboard, verify};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
@@ -58,15 +58,30 @@ enum Verb {
     Export {
         /// The run's directory, like results/quickstart
         run: PathBuf,
-        /// The tool: lm-eval is EleutherAI's lm-evaluation-harness, its files go to RUN/lm_eval
+        /// The tool: lm-eval (files in RUN/lm_eval), tensorboard or hf
         #[arg(long, value_enum)]
         format: ExportFormat,
-        /// The date in the files, in Unix seconds, instead of the run's
+        /// The date in the files of lm-eval, in Unix seconds, instead of the run's
         #[arg(long)]
         date: Option<u64>,
+        /// Where the files of tensorboard and hf go [default: RUN/tensorboard, RUN/hf]
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Make a table or a figure of the paper, ours beside the published numbers; runs what is not finished
+    Reproduce(reproduce::Options),
+    /// Draw the training curves of a run
+    Plot {
+        /// The run's directory, like results/quickstart
+        run: PathBuf,
+        /// Where the figures go [default: RUN/figures]
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Measure a finished run: noise, length, segments, storage, first errors, controls, number of latents, rate and distortion
     Analyze(analysis::Options),
+    /// Check every file and every tensor of a checkpoint or an adapter against its config, without loading it
+    Verify(verify::Options),
     /// Turn the official NextMem checkpoints into a run that encode, decode, ask, search and experiments accept
     Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
@@ -141,6 +156,10 @@ enum Verb {
 enum ExportFormat {
     /// EleutherAI's lm-evaluation-harness
     LmEval,
+    /// TensorBoard event files of the training curves
+    Tensorboard,
+    /// Directories for transformers and peft: the decoder with stage 1 merged, and what encodes
+    Hf,
 }
 
 /// What encodes and decodes.
@@ -232,11 +251,19 @@ impl Cli {
                 println!("{}", compare::compare(&options).map_err(failed)?);
                 Ok(())
             }
-            Verb::Export { run, format: ExportFormat::LmEval, date } => {
-                lm_eval::export(&run, date).map_err(failed)?.iter().for_each(|path| println!("{}", path.display()));
+            Verb::Export { run, format, date, out } => {
+                let written = match format {
+                    ExportFormat::LmEval => lm_eval::export(&run, date),
+                    ExportFormat::Tensorboard => tensorboard::export(&run, &out.unwrap_or_else(|| run.join("tensorboard"))),
+                    ExportFormat::Hf => export_hf::export(&run, &out.unwrap_or_else(|| run.join("hf"))),
+                };
+                written.map_err(failed)?.iter().for_each(|path| println!("{}", path.display()));
                 Ok(())
             }
+            Verb::Reproduce(options) => reproduce::reproduce(&options).map_err(failed),
+            Verb::Plot { run, out } => plot::plot(&run, out.as_deref()).map_err(failed),
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
+            Verb::Verify(options) => verify::verify(&options).map_err(failed),
             Verb::Import(options) => import::import(&options).map_err(failed),
             Verb::Encode(options) => memory::encode(&options).map_err(failed),
             Verb::Decode { model, memories } => memory::decode(&model, &memories).map_err(failed),

@@ -96,6 +96,27 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
             let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
             Cost { tokens, flops, memory: sizes.memory(copies, full, s.optim.batch_size as f64, longest) }
         }),
+        StageName::Icae => e.baselines.icae.as_ref().map(|s| {
+            let (per, full, _) = trained(&s.lora);
+            let (slots, total) = (s.slots as f64, s.steps as f64 * rows(&s.optim));
+            let (encoder, decoder) = (text + slots, slots + 1.0 + text);
+            let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
+            Cost {
+                tokens: total * (encoder + decoder),
+                flops: total * sizes.products * (per * encoder + 4.0 * decoder),
+                memory: sizes.memory(copies, full, s.optim.batch_size as f64, encoder + decoder),
+            }
+        }),
+        StageName::Dyprag => e.baselines.dyprag.as_ref().map(|s| {
+            // The passage is read without gradient; the hypernetwork itself is small beside the backbone.
+            let (total, decoder) = (s.steps as f64 * rows(&s.optim), text + 1.0);
+            let network = s.hypernetwork.num_params(&plan.backbone) as f64;
+            Cost {
+                tokens: total * (text + decoder),
+                flops: total * sizes.products * (2.0 * text + 4.0 * decoder),
+                memory: sizes.memory(1.0, network, s.optim.batch_size as f64, decoder),
+            }
+        }),
     }
 }
 

@@ -7,8 +7,10 @@ use nextmem_model::Decoding;
 use nextmem_training::{LoopConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
 
+mod baselines;
 mod load;
 
+pub use baselines::BaselinesConfig;
 pub use load::{Loaded, Origin, flatten};
 
 /// Everything one run needs.
@@ -41,6 +43,9 @@ pub struct Experiment {
     /// The stages.
     #[serde(default)]
     pub train: TrainConfig,
+    /// What NextMem is compared with.
+    #[serde(default, skip_serializing_if = "BaselinesConfig::is_empty")]
+    pub baselines: BaselinesConfig,
     /// The tasks.
     #[serde(default)]
     pub eval: EvalConfig,
@@ -213,7 +218,7 @@ pub struct QuantConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Which stages run; absent: all that have a table.
+    /// Which stages run, those of baselines included; absent: all that have a table.
     pub stages: Option<Vec<StageName>>,
     /// Logging, checkpoints, validation of every stage.
     #[serde(default, rename = "loop")]
@@ -236,15 +241,29 @@ pub enum StageName {
     Reconstruction,
     /// Stage 2.
     Substitution,
+    /// The baseline ICAE; like DyPRAG it stands on stage 1, beside stage 2.
+    Icae,
+    /// The baseline DyPRAG.
+    Dyprag,
 }
 
 impl StageName {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 5] = [Self::Pretrain, Self::Reconstruction, Self::Substitution, Self::Icae, Self::Dyprag];
+
+    /// Whether it trains a baseline, on which nothing of NextMem depends.
+    pub fn is_baseline(self) -> bool {
+        matches!(self, Self::Icae | Self::Dyprag)
+    }
+
     /// Its directory in a run.
     pub fn dir(self) -> &'static str {
         match self {
             Self::Pretrain => "pretrain",
             Self::Reconstruction => "stage1",
             Self::Substitution => "stage2",
+            Self::Icae => "icae",
+            Self::Dyprag => "dyprag",
         }
     }
 }

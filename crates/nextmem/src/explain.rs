@@ -34,6 +34,16 @@ pub fn explain(plan: &Plan) -> Result<String> {
         "bytes per memory".to_string(),
         format!("{latents} latents: bf16 {}, NF4 {} ({:.2}x smaller)", group(dense), group(nf4), dense as f64 / nf4 as f64),
     ]);
+    if let Some(icae) = &e.baselines.icae {
+        facts.add_row([
+            "ICAE".to_string(),
+            format!("{} slots: bf16 {} bytes", icae.slots, group(2 * icae.slots * plan.backbone.hidden_size)),
+        ]);
+    }
+    if let Some(dyprag) = &e.baselines.dyprag {
+        let (rank, values) = (dyprag.hypernetwork.rank, dyprag.hypernetwork.num_values(&plan.backbone));
+        facts.add_row(["DyPRAG".to_string(), format!("LoRA of rank {rank} per passage: bf16 {} bytes", group(2 * values))]);
+    }
     let (encode, decode) = cost::per_memory(plan);
     let (encode, decode, text) = (cost::scaled(encode, "FLOP"), cost::scaled(decode, "FLOP"), cost::passage_tokens(plan));
     facts.add_row(["one memory".to_string(), format!("encode {encode}, decode {decode}, for a passage of {text} tokens")]);
@@ -64,6 +74,10 @@ pub fn explain(plan: &Plan) -> Result<String> {
                 e.train.reconstruction.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 3 * plan.backbone.hidden_size)))
             }
             StageName::Substitution => e.train.substitution.as_ref().map(|s| (s.steps(), &s.optim, trained(plan, &s.lora, 0))),
+            StageName::Icae => {
+                e.baselines.icae.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 0) + s.slots * plan.backbone.hidden_size))
+            }
+            StageName::Dyprag => e.baselines.dyprag.as_ref().map(|s| (s.steps, &s.optim, s.hypernetwork.num_params(&plan.backbone))),
         }
         .unwrap_or((0, &EMPTY_OPTIM, 0));
         let state = match run.finished(*name, fingerprint) {

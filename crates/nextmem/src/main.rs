@@ -12,6 +12,8 @@ mod cost;
 mod device;
 mod experiment;
 mod explain;
+mod figure;
+mod export_hf;
 mod import;
 mod lm_eval;
 mod memory;
@@ -19,13 +21,17 @@ mod panics;
 mod parity;
 mod parts;
 mod plan;
+mod plot;
 mod portability;
 mod progress;
+mod reproduce;
 mod run;
 mod run_dir;
 mod sample_set;
 mod source;
 mod stages;
+mod tensorboard;
+mod verify;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -6,8 +6,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use nextmem_eval::cosine;
-use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, Quantized};
+use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, Quantized, cosine};
 use nextmem_quant::Scales;
 use serde::Deserialize;
 
@@ -67,7 +66,7 @@ fn open(model: &Model) -> Result<Opened> {
     let config = DeviceConfig { backend: model.device.clone(), ..DeviceConfig::default() };
     device::check(&config).map_err(|e| BadInput(format!("{e:#}")))?;
     let device = device::open(&config, 0)?;
-    let parts = Parts { backbone: model.model.clone(), stage1: model.stage1.clone(), stage2: model.stage2.clone() };
+    let parts = Parts { backbone: model.model.clone(), stage1: model.stage1.clone(), stage2: model.stage2.clone(), ..Parts::default() };
     let defaults = NextMemConfig::default();
     let options = NextMemOptions {
         num_latents: model.latents,
@@ -224,6 +223,6 @@ fn dense(memory: &Memory) -> Latents {
     match memory {
         Memory::Latents(latents) => latents.clone(),
         Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() },
-        Memory::Text(_) => Latents { values: Vec::new(), num_latents: 0, hidden_size: 0 },
+        Memory::Text(_) | Memory::Adapter(_) => Latents { values: Vec::new(), num_latents: 0, hidden_size: 0 },
     }
 }

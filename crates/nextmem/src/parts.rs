@@ -24,13 +24,17 @@ pub struct Parts {
     pub stage1: Option<PathBuf>,
     /// Weights after stage 2, likewise.
     pub stage2: Option<PathBuf>,
+    /// ICAE's encoder, likewise, with its slots.
+    pub icae: Option<PathBuf>,
+    /// DyPRAG's hypernetwork.
+    pub dyprag: Option<PathBuf>,
 }
 
 impl Parts {
     /// What an experiment names rather than trains.
     pub fn given(e: &Experiment) -> Self {
         let weights = e.weights.clone().unwrap_or_default();
-        Self { backbone: e.backbone.model.clone().unwrap_or_default(), stage1: weights.stage1, stage2: weights.stage2 }
+        Self { backbone: e.backbone.model.clone().unwrap_or_default(), stage1: weights.stage1, stage2: weights.stage2, ..Self::default() }
     }
 
     /// Adds what a stage made.
@@ -39,16 +43,18 @@ impl Parts {
             StageName::Pretrain => self.backbone = weights,
             StageName::Reconstruction => self.stage1 = Some(weights),
             StageName::Substitution => self.stage2 = Some(weights),
+            StageName::Icae => self.icae = Some(weights),
+            StageName::Dyprag => self.dyprag = Some(weights),
         }
     }
 
-    /// Its directories in their order.
+    /// The directories of NextMem itself in their order.
     pub fn dirs(&self) -> Vec<&Path> {
         std::iter::once(&self.backbone).chain(&self.stage1).chain(&self.stage2).map(PathBuf::as_path).collect()
     }
 }
 
-/// What a finished run resolved to, and where its weights are.
+/// What a finished run resolved to, and where its weights are; those of baselines are not asked for.
 ///
 /// # Errors
 /// [`BadInput`] where `root` is no run or lacks the weights of a stage.
@@ -58,7 +64,7 @@ pub fn finished(root: &Path) -> Result<(Plan, Parts)> {
     let plan = Plan::resolve(Loaded { experiment, text: String::new(), origins: Default::default() })
         .map_err(|e| BadInput(format!("{}: {e:#}", root.display())))?;
     let mut parts = Parts::given(&plan.experiment);
-    for (name, fingerprint) in &plan.stages {
+    for (name, fingerprint) in plan.stages.iter().filter(|(name, _)| !name.is_baseline()) {
         let Some(stage) = dir.finished(*name, fingerprint) else {
             bail!(BadInput(format!(
                 "{}: no weights of stage `{}`; run its experiment first (`nextmem run`; its text is in {})",
@@ -84,10 +90,17 @@ pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencod
     let (decoder, special) = after_stage1(parts, sod, device)?;
     let encoder = match &parts.stage2 {
         None => Encoder::Bare,
-        Some(dir) if dir.join("adapter_config.json").exists() => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
-        Some(dir) => Encoder::Full(Box::new(load_decoder(dir, device)?)),
+        Some(dir) => encoder(dir, &decoder, device)?,
     };
     Ok(Autoencoder { decoder, encoder, special, sod })
+}
+
+/// An encoder beside a decoder: a PEFT directory, or a Hugging Face one.
+pub fn encoder(dir: &Path, decoder: &Decoder, device: &Device) -> Result<Encoder> {
+    Ok(match dir.join("adapter_config.json").exists() {
+        true => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
+        false => Encoder::Full(Box::new(load_decoder(dir, device)?)),
+    })
 }
 
 /// The decoder after stage 1, its adapter merged, and the special-token rows.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nextmem_data::{DataError, sha256_file};
 use nextmem_eval::{Task, check_metric};
 use nextmem_model::{DecoderConfig, Tokenizer, check_decoder, load_adapter};
-use nextmem_training::OptimConfig;
+use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Value, json};
 
 use crate::device;
@@ -82,27 +82,40 @@ impl Plan {
                 bail!("eval.{}.limit: got 0, expected at least 1", task.name());
             }
         }
+        if let Some(bge) = e.baselines.bge.as_ref().filter(|bge| !bge.model.is_dir()) {
+            let next = "download a BERT encoder such as BAAI/bge-base-en-v1.5 into it";
+            missing.push(format!("baselines.bge.model: {}: no such directory; {next}", bge.model.display()));
+        }
         if missing.is_empty() {
             check_eval(&source, &e.eval)?;
         }
 
+        // Pretraining, stage 1 and stage 2 build on one another; baselines build on what stage 2 builds on.
         let mut before = match weights_identity(e, &names, &backbone)? {
             Value::Null => backbone_identity,
             given => json!([backbone_identity, given]),
         };
+        let mut before_stage2 = before.clone();
         let mut stages = Vec::new();
         for name in names {
             let config = match name {
                 StageName::Pretrain => json!([e.train.pretrain, e.backbone.nano, text_identity(e)?]),
                 StageName::Reconstruction => json!(e.train.reconstruction),
                 StageName::Substitution => json!(e.train.substitution),
+                StageName::Icae => json!(e.baselines.icae),
+                StageName::Dyprag => json!(e.baselines.dyprag),
             };
+            let before_this = if name.is_baseline() { &before_stage2 } else { &before };
             let all = json!({
                 "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.seed, "data": data_identity,
-                "device": [e.device.backend, e.device.dtype], "before": before,
+                "device": [e.device.backend, e.device.dtype], "before": before_this,
             });
             let fingerprint = crate::run_dir::sha256(all.to_string().as_bytes());
-            before = json!(fingerprint);
+            match name {
+                StageName::Pretrain | StageName::Reconstruction => (before, before_stage2) = (json!(fingerprint), json!(fingerprint)),
+                StageName::Substitution => before = json!(fingerprint),
+                StageName::Icae | StageName::Dyprag => {}
+            }
             stages.push((name, fingerprint));
         }
         let dir = e.results.join(&e.name);
@@ -138,8 +151,9 @@ fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
         StageName::Pretrain => e.train.pretrain.is_some(),
         StageName::Reconstruction => e.train.reconstruction.is_some(),
         StageName::Substitution => e.train.substitution.is_some(),
+        StageName::Icae | StageName::Dyprag => e.baselines.trains(name),
     };
-    let all = [StageName::Pretrain, StageName::Reconstruction, StageName::Substitution];
+    let all = StageName::ALL;
     let Some(listed) = &e.train.stages else { return Ok(all.into_iter().filter(|n| has(*n)).collect()) };
     if let Some(name) = listed.iter().find(|n| !has(**n)) {
         bail!("train.stages: lists {name:?}, which has no table; add it or take it out");
@@ -147,25 +161,35 @@ fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
     Ok(all.into_iter().filter(|n| listed.contains(n)).collect())
 }
 
+/// Refuses an optimizer that cannot learn.
+pub fn check_optim(table: &str, steps: usize, o: &OptimConfig) -> Result<()> {
+    let positive = o.learning_rate > 0.0 && o.learning_rate <= 1.0;
+    if !positive || o.batch_size == 0 || o.accumulation == 0 || steps == 0 {
+        bail!(
+            "{table}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1",
+            o.learning_rate,
+            o.batch_size,
+            o.accumulation
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a LoRA without rank.
+pub fn check_lora(table: &str, lora: &Option<LoraConfig>) -> Result<()> {
+    match lora {
+        Some(lora) if lora.rank == 0 => bail!("{table}.rank: got 0, expected at least 1; remove the table to train all parameters"),
+        _ => Ok(()),
+    }
+}
+
 fn check_numbers(e: &Experiment) -> Result<()> {
     let run = &e.train.run;
     if run.log_every == 0 || run.checkpoint_every == 0 || !run.checkpoint_every.is_multiple_of(run.log_every) {
         bail!("train.loop: got checkpoint_every = {}, expected a positive multiple of log_every = {}", run.checkpoint_every, run.log_every);
     }
-    let optim = |stage: &str, steps: usize, o: &OptimConfig| {
-        let positive = o.learning_rate > 0.0 && o.learning_rate <= 1.0;
-        if !positive || o.batch_size == 0 || o.accumulation == 0 || steps == 0 {
-            bail!(
-                "train.{stage}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1",
-                o.learning_rate,
-                o.batch_size,
-                o.accumulation
-            );
-        }
-        Ok(())
-    };
     if let Some(s) = &e.train.pretrain {
-        optim("pretrain", s.steps, &s.optim)?;
+        check_optim("train.pretrain", s.steps, &s.optim)?;
         let weights = [s.facts, s.questions, s.repeats, s.text];
         if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
             bail!("train.pretrain: got weights {weights:?}, expected none negative and one positive");
@@ -175,21 +199,17 @@ fn check_numbers(e: &Experiment) -> Result<()> {
         }
     }
     if let Some(s) = &e.train.reconstruction {
-        optim("reconstruction", s.steps, &s.optim)?;
+        check_optim("train.reconstruction", s.steps, &s.optim)?;
+        check_lora("train.reconstruction.lora", &s.lora)?;
     }
     if let Some(s) = &e.train.substitution {
         if s.levels == 0 || s.block_tokens == 0 || s.steps_per_level == 0 || s.steps_last_level == 0 {
             bail!("train.substitution: levels, block_tokens, steps_per_level and steps_last_level must all be positive");
         }
-        optim("substitution", s.steps(), &s.optim)?;
+        check_optim("train.substitution", s.steps(), &s.optim)?;
+        check_lora("train.substitution.lora", &s.lora)?;
     }
-    for lora in
-        [e.train.reconstruction.as_ref().map(|s| &s.lora), e.train.substitution.as_ref().map(|s| &s.lora)].into_iter().flatten().flatten()
-    {
-        if lora.rank == 0 {
-            bail!("lora.rank: got 0, expected at least 1; remove the table to train all parameters");
-        }
-    }
+    e.baselines.check(&e.data)?;
     let method = &e.method.nextmem;
     if method.num_latents == 0 || method.max_new_tokens == 0 || method.max_input_tokens == 0 || e.eval.batch_size == 0 {
         bail!("num_latents, max_new_tokens, max_input_tokens and eval.batch_size must all be positive");

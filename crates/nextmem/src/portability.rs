@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use crate::cli::BadInput;
 use crate::device;
-use crate::experiment::{DeviceConfig, StageName};
+use crate::experiment::DeviceConfig;
+use crate::parts::Parts;
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, arguments, provenance};
-use crate::parts::Parts;
 
 mod compare;
 mod operations;
@@ -126,11 +126,7 @@ fn job(plan: &Plan, scratch: &Path) -> Result<Job> {
     let run = RunDir::planned(plan);
     for (name, fingerprint) in &plan.stages {
         let Some(weights) = run.finished(*name, fingerprint).map(|d| d.join("weights")) else { break };
-        match name {
-            StageName::Pretrain => parts.backbone = weights,
-            StageName::Reconstruction => parts.stage1 = Some(weights),
-            StageName::Substitution => parts.stage2 = Some(weights),
-        }
+        parts.add(*name, weights);
     }
     let host = device::host();
     host.seed(e.seed);

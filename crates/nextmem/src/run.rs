@@ -8,11 +8,14 @@ use burn::tensor::Device;
 use nextmem_eval::{
     PUBLISHED_ABLATION, Score, Task, markdown, predict_qa, predict_reconstruction, predict_retrieval, sample_file, score_file,
 };
-use nextmem_model::{AnswerMode, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
+use nextmem_model::{
+    AnswerMode, Autoencoder, Bge, Bm25, Dyprag, Encoder, Hypernetwork, Icae, MeanPooled, MemoryMethod, NextMem, NextMemOptions, Quantized,
+    TextMemory, load_slots,
+};
 use nextmem_quant::Scales;
 
 use crate::experiment::Experiment;
-use crate::parts::{Parts, assemble};
+use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, peak_memory_mib, read_json};
@@ -54,20 +57,72 @@ pub fn options(e: &Experiment) -> NextMemOptions {
     }
 }
 
-/// The rows of every table: the text itself, dense latents, and NF4 when the experiment quantises.
-fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<(&'static str, Box<dyn MemoryMethod>)>> {
+/// A row of the tables: its name in file names, and what makes it.
+type Row = (String, Box<dyn MemoryMethod>);
+
+/// The rows of every table: the text itself, dense latents, NF4 when the experiment quantises, and the baselines.
+fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
     let (autoencoder, tokenizer) = assemble(parts, device)?;
-    // A clone shares the weights.
-    let nextmem = || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e));
     // The oracle answers with the untouched backbone, as the paper's textual memory does.
     let (backbone, _) = assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
-    let text = TextMemory::new(backbone, tokenizer.clone(), e.method.nextmem.max_new_tokens, e.method.nextmem.decoding);
-    let mut methods: Vec<(&'static str, Box<dyn MemoryMethod>)> = vec![("text", Box::new(text)), ("dense", Box::new(nextmem()))];
-    if let Some(quant) = &e.quant {
-        let (name, scales) = if quant.scales { ("sparse", Scales::Absmax) } else { ("sparse-no-scales", Scales::None) };
-        methods.push((name, Box::new(Quantized::new(nextmem(), scales))));
+    let (nextmem, baselines) = (&e.method.nextmem, &e.baselines);
+    let text = TextMemory::new(backbone.clone(), tokenizer.clone(), nextmem.max_new_tokens, nextmem.decoding);
+    let mut rows: Vec<Row> = vec![("text".into(), Box::new(text))];
+    // A clone shares the weights.
+    with_quantized(&mut rows, e, ["dense", "sparse"], || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e)));
+
+    // The paper's ablation of `[SoD]` is one of NextMem.
+    let options = NextMemOptions { decode_with_sod: true, ..options(e) };
+    if let (Some(config), Some(dir)) = (&baselines.icae, &parts.icae) {
+        let slots = load_slots(dir, [config.slots, autoencoder.hidden_size()], device)?;
+        let model = Autoencoder { encoder: encoder(dir, &autoencoder.decoder, device)?, ..autoencoder.clone() };
+        let icae = || Icae::new(model.clone(), slots.clone(), tokenizer.clone(), options.clone());
+        with_quantized(&mut rows, e, ["icae", "icae-sparse"], icae);
     }
-    Ok(methods)
+    if let (Some(config), Some(dir)) = (&baselines.dyprag, &parts.dyprag) {
+        let hypernetwork = Hypernetwork::load(config.hypernetwork.clone(), autoencoder.decoder.config(), dir, device)?;
+        let model = Autoencoder { encoder: Encoder::Bare, ..autoencoder.clone() };
+        rows.push(("dyprag".into(), Box::new(Dyprag::new(model, hypernetwork, tokenizer.clone(), options.clone()))));
+    }
+    if baselines.mean_pooled.is_some() {
+        rows.push(("mean-pooled".into(), Box::new(MeanPooled::new(backbone.decoder, tokenizer, options.max_input_tokens))));
+    }
+    if let Some(config) = &baselines.bm25 {
+        rows.push(("bm25".into(), Box::new(Bm25::new(config.clone()))));
+    }
+    if let Some(config) = &baselines.bge {
+        rows.push(("bge".into(), Box::new(Bge::open(config, device).context("baselines.bge")?)));
+    }
+    Ok(rows)
+}
+
+/// Adds a method that keeps latents, and the same with NF4 when the experiment quantises.
+fn with_quantized<M: MemoryMethod + 'static>(rows: &mut Vec<Row>, e: &Experiment, names: [&str; 2], method: impl Fn() -> M) {
+    let [dense, sparse] = names;
+    rows.push((dense.into(), Box::new(method())));
+    if let Some(quant) = &e.quant {
+        let (suffix, scales) = if quant.scales { ("", Scales::Absmax) } else { ("-no-scales", Scales::None) };
+        rows.push((format!("{sparse}{suffix}"), Box::new(Quantized::new(method(), scales))));
+    }
+}
+
+/// How a method does a task, each way with what it adds to the row's name; none if it cannot.
+fn ways(method: &dyn MemoryMethod, task: Task) -> Vec<(AnswerMode, &'static str)> {
+    let abilities = method.abilities();
+    let able = match task {
+        Task::Reconstruction => abilities.reconstruct,
+        Task::ContextualQa => abilities.answer,
+        Task::Retrieval => abilities.index,
+    };
+    let suffix = |mode: &AnswerMode| match mode {
+        AnswerMode::Comp => (AnswerMode::Comp, "-comp"),
+        AnswerMode::DeComp => (AnswerMode::DeComp, "-decomp"),
+    };
+    match method.answer_modes() {
+        _ if !able => Vec::new(),
+        modes if task == Task::ContextualQa && modes.len() > 1 => modes.iter().map(suffix).collect(),
+        modes => modes.iter().take(1).map(|mode| (*mode, "")).collect(),
+    }
 }
 
 /// Drops samples of other weights, such as those that come with a clone; those of a killed evaluation are continued.
@@ -89,12 +144,7 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
     for (name, method) in methods(e, parts, device)? {
         let method = method.as_ref();
         for (task, config) in tasks(e) {
-            let modes: &[(AnswerMode, &str)] = match (task, name) {
-                (Task::ContextualQa, "text") => &[(AnswerMode::DeComp, "")],
-                (Task::ContextualQa, _) => &[(AnswerMode::Comp, "-comp"), (AnswerMode::DeComp, "-decomp")],
-                _ => &[(AnswerMode::DeComp, "")],
-            };
-            for (mode, suffix) in modes {
+            for (mode, suffix) in ways(method, task) {
                 let row = format!("{name}{suffix}");
                 for (dataset, config) in plan.source.datasets(config) {
                     let path = dir.join("samples").join(sample_file(task, &dataset, &row));
@@ -109,12 +159,12 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
                         Task::ContextualQa => {
                             let items = plan.source.qa(&config)?;
                             bar.begin(0, items.len());
-                            predict_qa(method, *mode, &items, batch, &path, &progress)
+                            predict_qa(method, mode, &items, batch, &path, &progress)
                         }
                         Task::Retrieval => {
                             let items = plan.source.retrieval(&config)?;
                             bar.begin(0, items.len());
-                            predict_retrieval(method, &items, batch, &path, &progress)
+                            predict_retrieval(method, &items, &path, &progress)
                         }
                     }
                     .with_context(|| format!("task `{}`, {dataset}, row `{row}`", task.name()))?;
@@ -154,10 +204,11 @@ pub fn score(root: &Path) -> Result<String> {
     Ok(table)
 }
 
-/// Text first, then dense, then quantised.
+/// Text first, then dense, then quantised, then the baselines.
 fn row_order(path: &Path) -> (usize, String) {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let rank = [".text", ".dense", ".sparse"].iter().position(|m| name.contains(m)).unwrap_or(3);
+    let order = [".text", ".dense", ".sparse", ".icae", ".dyprag", ".mean-pooled", ".bm25", ".bge"];
+    let rank = order.iter().position(|m| name.contains(m)).unwrap_or(order.len());
     (rank, name)
 }
 
@@ -198,8 +249,8 @@ pub fn table(roots: &[PathBuf]) -> Result<String> {
         out.push_str(&format!("| {name} | {backbone} | {} |\n", cells.join(" | ")));
     }
     out.push_str("\nPublished ablation (Qwen3-8B, RACE, reconstruction F1; other data, not comparable number by number):\n\n| row | f1 |\n|---|---|\n");
-    for (label, value) in PUBLISHED_ABLATION {
-        out.push_str(&format!("| {label} (paper) | {value:.4} |\n"));
+    for (label, [f1, ..]) in PUBLISHED_ABLATION {
+        out.push_str(&format!("| {label} (paper) | {f1:.4} |\n"));
     }
     Ok(out)
 }

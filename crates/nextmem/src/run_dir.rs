@@ -66,6 +66,12 @@ impl RunDir {
         Self { root: plan.dir.clone() }
     }
 
+    /// Whether the directory holds this plan's run, finished or not.
+    pub fn holds(&self, plan: &Plan) -> bool {
+        let known = std::fs::read_to_string(self.root.join("resolved.toml")).ok();
+        known.is_some() && known == toml::to_string(&plan.experiment).ok()
+    }
+
     /// The experiment this run resolved to.
     pub fn experiment(&self) -> Result<crate::experiment::Experiment> {
         let path = self.root.join("resolved.toml");

@@ -23,6 +23,8 @@ use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
 use crate::source::{Source, examples};
 
+mod baselines;
+
 /// Standard deviation of a nano backbone's first weights (ours).
 const NANO_INIT_STD: f64 = 0.05;
 
@@ -45,6 +47,8 @@ pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<V
                 StageName::Pretrain => trainer.pretrain(),
                 StageName::Reconstruction => trainer.reconstruction(&parts),
                 StageName::Substitution => trainer.substitution(&parts),
+                StageName::Icae => trainer.icae(&parts),
+                StageName::Dyprag => trainer.dyprag(&parts),
             };
             outcome.with_context(|| format!("stage `{}` of {}", name.dir(), run.root().display()))?;
             let done = json!({"fingerprint": fingerprint, "weights": WEIGHTS, "seconds": started.elapsed().as_secs_f64().round()});
@@ -188,20 +192,7 @@ impl Trainer<'_> {
         let Some(config) = &self.experiment().train.substitution else { bail!("no [train.substitution]") };
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
-        let trainable = match &config.lora {
-            None => Trainable { full: Some(load_like(&decoder, parts, self.device)?), adapter: None, special: None },
-            Some(lora) => Trainable {
-                full: None,
-                adapter: Some(LoraAdapter::random(
-                    decoder.config(),
-                    lora.rank,
-                    lora.alpha,
-                    self.seed(StageName::Substitution),
-                    self.device,
-                )),
-                special: None,
-            },
-        };
+        let trainable = self.encoder(StageName::Substitution, &config.lora, &decoder, parts)?;
         let model = SubstitutionModel { trainable, decoder, special, sod: tokenizer.sod(), detach: config.detach };
         let rows = SubstitutionRows {
             texts: self.texts(StageName::Substitution)?,
@@ -214,6 +205,15 @@ impl Trainer<'_> {
         let validate: Validate<SubstitutionModel> = Arc::new(move |model, level| validate_substitution(model, level, block, &validation));
         let trained = fit(model, self.stage("substitution", config.steps(), &config.optim, Arc::new(rows), Some(validate)))?;
         self.save(&trained.trainable, &config.lora, &tokenizer)
+    }
+
+    /// A fresh encoder beside a decoder: a copy of its weights, or an adapter on them.
+    fn encoder(&self, stage: StageName, lora: &Option<LoraConfig>, decoder: &Decoder, parts: &Parts) -> Result<Trainable> {
+        let (full, adapter) = match lora {
+            None => (Some(load_like(decoder, parts, self.device)?), None),
+            Some(lora) => (None, Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.seed(stage), self.device))),
+        };
+        Ok(Trainable { full, adapter, special: None })
     }
 
     /// Writes a Hugging Face directory, or a PEFT one with the special-token rows.

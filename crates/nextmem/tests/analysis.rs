@@ -10,8 +10,12 @@ const NAMES: [&str; 8] = ["noise", "length", "segments", "storage", "first-error
 
 fn tiny() -> Dir {
     let dir = Dir::new();
-    dir.write("x.toml", TINY);
+    // Long enough for some words to come back: an F1 that is 0 everywhere would equal any other.
+    let toml = edited(TINY, "[train.pretrain]\nsteps = 4", "[train.pretrain]\nsteps = 300");
+    let toml = edited(&toml, "max_new_tokens = 12", "max_new_tokens = 40");
+    dir.write("x.toml", edited(&toml, "learning_rate = 1e-3", "learning_rate = 1e-2"));
     dir.run(&["run", "x.toml"]).good();
+    assert!(scored(&dir, "dense", "f1") > 0.0);
     dir
 }
 
@@ -35,6 +39,12 @@ fn scored(dir: &Dir, method: &str, metric: &str) -> f64 {
     let scores: Value = serde_json::from_str(&dir.read("results/tiny/scores.json")).unwrap();
     let wanted = |s: &&Value| s["task"] == "reconstruction" && s["method"] == method && s["metric"] == metric;
     scores.as_array().unwrap().iter().find(wanted).unwrap()["value"].as_f64().unwrap()
+}
+
+/// Equal but for the last digit, which reading JSON may change.
+#[track_caller]
+fn assert_near(a: f64, b: f64) {
+    assert!((a - b).abs() < 1e-12, "{a} {b}");
 }
 
 #[test]
@@ -63,28 +73,35 @@ fn every_analysis_reports_what_its_samples_say() {
     // no noise is the plain reconstruction
     let noise = report(&dir, "noise");
     for (series, metric) in [("absolute", "f1"), ("relative", "f1"), ("absolute", "exact_match"), ("absolute", "rouge_l")] {
-        assert_eq!(mean(&noise, series, "0", metric), scored(&dir, "dense", metric), "{series} {metric}");
+        assert_near(mean(&noise, series, "0", metric), scored(&dir, "dense", metric));
     }
     assert!(mean(&noise, "absolute", "0.4", "latent_rms") > 0.0);
 
     // the bytes of the formats are those of the run's memories
     let storage = report(&dir, "storage");
-    assert_eq!(mean(&storage, "latents", "bf16", "bytes"), scored(&dir, "dense", "memory_bytes"));
-    assert_eq!(mean(&storage, "latents", "nf4", "bytes"), scored(&dir, "sparse", "memory_bytes"));
+    assert_near(mean(&storage, "latents", "bf16", "bytes"), scored(&dir, "dense", "memory_bytes"));
+    assert_near(mean(&storage, "latents", "nf4", "bytes"), scored(&dir, "sparse", "memory_bytes"));
     assert_eq!(mean(&storage, "latents", "f32", "bytes"), 4.0 * 2.0 * 16.0);
-    assert_eq!(mean(&storage, "latents", "nf4", "f1"), scored(&dir, "sparse", "f1"));
+    assert_near(mean(&storage, "latents", "nf4", "f1"), scored(&dir, "sparse", "f1"));
     assert_eq!(mean(&storage, "latents", "f32", "latent_error"), 0.0);
-    assert_eq!(mean(&storage, "text", "utf-8", "bytes"), scored(&dir, "text", "memory_bytes"));
+    assert_near(mean(&storage, "text", "utf-8", "bytes"), scored(&dir, "text", "memory_bytes"));
     assert_eq!(mean(&storage, "text", "utf-8", "f1"), 1.0);
     assert!(mean(&storage, "text", "gzip", "bytes") > 0.0);
 
     // the other ways to the same number
     let first = report(&dir, "first-error");
-    assert_eq!(mean(&first, "summary", "passages", "free_f1"), scored(&dir, "dense", "f1"));
+    assert_near(mean(&first, "summary", "passages", "free_f1"), scored(&dir, "dense", "f1"));
     assert!(mean(&first, "teacher-forced", "0", "share") <= 1.0);
-    assert_eq!(mean(&report(&dir, "controls"), "texts", "passages", "f1"), scored(&dir, "dense", "f1"));
+    assert_near(mean(&report(&dir, "controls"), "texts", "passages", "f1"), scored(&dir, "dense", "f1"));
+    let texts = |file: &str, wanted: &str| -> Vec<Value> {
+        let lines = dir.read(file);
+        let samples = lines.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        samples.filter(|s| wanted.is_empty() || s["label"] == wanted).map(|s| s["reconstruction"].clone()).collect()
+    };
+    let own = texts("results/tiny/samples/reconstruction.facts.dense.jsonl", "");
+    assert_eq!(texts("results/tiny/analysis/controls.samples.jsonl", "passages"), own);
     let latents = report(&dir, "latents");
-    assert_eq!(mean(&latents, "trained", "tiny (K = 2)", "f1"), scored(&dir, "dense", "f1"));
+    assert_near(mean(&latents, "trained", "tiny (K = 2)", "f1"), scored(&dir, "dense", "f1"));
     assert_eq!(mean(&latents, "trained", "k3 (K = 3)", "bytes"), 2.0 * 3.0 * 16.0);
     assert_eq!(report(&dir, "rate-distortion")["details"]["series"][1]["num_latents"], 3);
 
@@ -96,7 +113,7 @@ fn every_analysis_reports_what_its_samples_say() {
     assert!((share - 1.0).abs() < 1e-3, "{map}");
     let diagonality = mean(&segments, "blocks", "passages", "diagonality");
     assert!((-1.0..=1.0).contains(&diagonality));
-    mean(&segments, "values permuted", "passages", "own_share");
+    mean(&segments, "blocks permuted", "passages", "own_share");
 }
 
 #[test]
@@ -138,6 +155,6 @@ fn refusals() {
     dir.run(&["run", "other.toml"]).good();
     analyze(&["results/tiny", "latents", "--with", "results/other"]).refused(&["--with other", "other data"]);
     std::fs::remove_dir_all(dir.path("results/tiny/stage2/weights")).unwrap();
-    analyze(&["results/tiny", "noise"]).refused(&["stage2", "nextmem run experiments/tiny.toml"]);
+    analyze(&["results/tiny", "noise"]).refused(&["stage2", "nextmem run", "results/tiny/experiment.toml"]);
     assert!(!dir.path("results/tiny/analysis").exists());
 }

@@ -19,18 +19,32 @@ fn row(table: &str, key: &str) -> Vec<String> {
 #[test]
 fn every_shipped_experiment_explains() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(root().join("experiments")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            let said = explain(&format!("experiments/{name}.toml")).good();
-            assert!(said.stdout.contains("parameters") && said.stdout.contains("bytes per memory"), "{}", said.stdout);
-            // A run is looked for under the name of its experiment.
-            assert!(said.stdout.contains(&format!("files in results/{name}:")), "{}", said.stdout);
-            seen += 1;
+    for folder in ["experiments", "experiments/paper"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                let said = explain(&format!("{folder}/{name}.toml")).good();
+                assert!(said.stdout.contains("parameters") && said.stdout.contains("bytes per memory"), "{}", said.stdout);
+                // A run is looked for under the name of its experiment.
+                assert!(said.stdout.contains(&format!("files in results/{name}:")), "{}", said.stdout);
+                seen += 1;
+            }
         }
     }
-    assert!(seen >= 7, "got {seen} experiments");
+    assert!(seen >= 12, "got {seen} experiments");
+}
+
+#[test]
+fn the_paper_scale_is_explained_without_the_model_and_refused_by_run() {
+    let said = explain("experiments/paper/nextmem-8b.toml").good().stdout;
+    for part in ["16.4 GB", "8,190,735,360 parameters", "34,816 (3.53x smaller)", "FLOP"] {
+        assert!(said.contains(part), "{part} in\n{said}");
+    }
+    if !root().join("Qwen/Qwen3-8B").exists() {
+        assert!(said.contains("missing"), "{said}");
+        finish(nextmem(&root(), &["run", "experiments/paper/nextmem-8b.toml"])).refused(&["no such", "datasets"]);
+    }
 }
 
 #[test]

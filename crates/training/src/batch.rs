@@ -58,6 +58,11 @@ pub fn substitution_row(x: &[u32], level: usize, block: usize, sod: u32, eot: u3
     Row::learning_from(x.to_vec(), tokens, rest.len() + 1)
 }
 
+/// The baselines: `SoD; x; EoT` where the memory of x is all that is known of it.
+pub fn memory_row(x: &[u32], sod: u32, eot: u32) -> Row {
+    substitution_row(x, 1, x.len(), sod, eot)
+}
+
 /// Stage 1 rows over a stream of passages.
 pub struct ReconstructionRows {
     /// Passages.
@@ -210,6 +215,8 @@ mod tests {
         let x = vec![5, 6, 7];
         assert_eq!(substitution_row(&x, 1, 2, 90, 1), Row::learning_from(x.clone(), vec![7, 90, 5, 6, 7, 1], 2));
         // past the end of the text only [SoD] stands between latents and copy
-        assert_eq!(substitution_row(&x, 4, 2, 90, 1), Row::learning_from(x, vec![90, 5, 6, 7, 1], 1));
+        assert_eq!(substitution_row(&x, 4, 2, 90, 1), Row::learning_from(x.clone(), vec![90, 5, 6, 7, 1], 1));
+        assert_eq!(memory_row(&x, 90, 1), substitution_row(&x, 4, 2, 90, 1));
+        assert_eq!(memory_row(&[], 90, 1), Row::learning_from(vec![], vec![90, 1], 1));
     }
 }

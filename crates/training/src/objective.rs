@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn::train::ItemLazy;
 
 use nextmem_model::{Decoder, LoraAdapter, SpecialDelta, encode_embeds, token_tensor, widened};
 
@@ -140,10 +140,7 @@ impl SubstitutionModel {
 
     /// The loss of a batch whose latents are given.
     pub fn loss_of(&self, batch: &Batch, latents: Tensor<3>) -> Tensor<1> {
-        let tokens = right_padded(&batch.rows, self.sod, &latents.device());
-        let embeds = Tensor::cat(vec![latents, embed(&self.decoder, &self.special, tokens)], 1);
-        let hidden = self.decoder.hidden(embeds, &[], None, None);
-        next_token_loss(&self.decoder, hidden, batch)
+        loss_after_latents(&self.decoder, &self.special, self.sod, batch, latents)
     }
 
     /// Embeddings of `[x; SoD]`, left-padded.
@@ -171,7 +168,21 @@ impl Objective for SubstitutionModel {
     }
 }
 
-fn embed(decoder: &Decoder, special: &Option<SpecialDelta>, tokens: Tensor<2, Int>) -> Tensor<3> {
+/// The loss of rows that a frozen decoder reads after their latents.
+pub(crate) fn loss_after_latents(
+    decoder: &Decoder,
+    special: &Option<SpecialDelta>,
+    sod: u32,
+    batch: &Batch,
+    latents: Tensor<3>,
+) -> Tensor<1> {
+    let tokens = right_padded(&batch.rows, sod, &latents.device());
+    let embeds = Tensor::cat(vec![latents, embed(decoder, special, tokens)], 1);
+    let hidden = decoder.hidden(embeds, &[], None, None);
+    next_token_loss(decoder, hidden, batch)
+}
+
+pub(crate) fn embed(decoder: &Decoder, special: &Option<SpecialDelta>, tokens: Tensor<2, Int>) -> Tensor<3> {
     let embeds = decoder.embed(tokens.clone());
     match special {
         Some(special) => special.add(&tokens, embeds),
@@ -180,7 +191,7 @@ fn embed(decoder: &Decoder, special: &Option<SpecialDelta>, tokens: Tensor<2, In
 }
 
 /// Rows padded on the right: causal attention never looks at the padding, so no mask is needed.
-fn right_padded(rows: &[Row], pad: u32, device: &Device) -> Tensor<2, Int> {
+pub(crate) fn right_padded(rows: &[Row], pad: u32, device: &Device) -> Tensor<2, Int> {
     let longest = rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
     let mut ids = Vec::with_capacity(rows.len() * longest);
     for row in rows {
@@ -190,7 +201,7 @@ fn right_padded(rows: &[Row], pad: u32, device: &Device) -> Tensor<2, Int> {
 }
 
 /// Cross entropy over the positions that count; logits of the others are never made.
-fn next_token_loss(decoder: &Decoder, hidden: Tensor<3>, batch: &Batch) -> Tensor<1> {
+pub(crate) fn next_token_loss(decoder: &Decoder, hidden: Tensor<3>, batch: &Batch) -> Tensor<1> {
     let [rows, seq, width] = hidden.dims();
     let (mut positions, mut targets) = (Vec::new(), Vec::new());
     for (index, row) in batch.rows.iter().enumerate() {
@@ -209,25 +220,27 @@ fn next_token_loss(decoder: &Decoder, hidden: Tensor<3>, batch: &Batch) -> Tenso
     activation::log_softmax(widened(logits), 1).gather(1, targets).mean().neg()
 }
 
+/// Makes an [`Objective`] something that burn-train's learner steps.
 macro_rules! learner_steps {
     ($model:ty) => {
-        impl TrainStep for $model {
-            type Input = Batch;
-            type Output = StepLoss;
-            fn step(&self, batch: Batch) -> TrainOutput<StepLoss> {
-                let loss = self.loss(&batch);
+        impl burn::train::TrainStep for $model {
+            type Input = $crate::batch::Batch;
+            type Output = $crate::objective::StepLoss;
+            fn step(&self, batch: Self::Input) -> burn::train::TrainOutput<Self::Output> {
+                let loss = $crate::objective::Objective::loss(self, &batch);
                 let grads = loss.backward();
-                TrainOutput::new(self, grads, StepLoss { loss: loss.inner() })
+                burn::train::TrainOutput::new(self, grads, $crate::objective::StepLoss { loss: loss.inner() })
             }
         }
-        impl InferenceStep for $model {
-            type Input = Batch;
-            type Output = StepLoss;
-            fn step(&self, batch: Batch) -> StepLoss {
-                StepLoss { loss: self.loss(&batch) }
+        impl burn::train::InferenceStep for $model {
+            type Input = $crate::batch::Batch;
+            type Output = $crate::objective::StepLoss;
+            fn step(&self, batch: Self::Input) -> Self::Output {
+                $crate::objective::StepLoss { loss: $crate::objective::Objective::loss(self, &batch) }
             }
         }
     };
 }
+pub(crate) use learner_steps;
 learner_steps!(TokenModel);
 learner_steps!(SubstitutionModel);

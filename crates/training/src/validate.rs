@@ -6,10 +6,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde_json::{Value, json};
 
-use nextmem_model::{Autoencoder, Decoding, Encoder, ModelError, SpecialDelta, Tokenizer, generate, pad_embeds};
+use nextmem_model::{AdaptedDecoder, Autoencoder, Decoding, Encoder, ModelError, SpecialDelta, Tokenizer, generate, pad_embeds};
 
 use crate::batch::{Batch, Row};
+use crate::dyprag::DypragModel;
 use crate::error::TrainError;
+use crate::icae::IcaeModel;
 use crate::objective::{SubstitutionModel, TokenModel};
 
 /// Scores a prediction against its reference; the caller's metric, so that training knows none.
@@ -56,10 +58,27 @@ impl Validation {
     }
 
     /// Greedy continuation of embedding rows; a copy is never longer than twice its source.
-    fn generate(&self, model: &Autoencoder, prompts: Vec<Tensor<3>>, sources: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    fn generate<'a>(
+        &self,
+        decoder: impl Into<AdaptedDecoder<'a>>,
+        model: &Autoencoder,
+        prompts: Vec<Tensor<3>>,
+        sources: &[Vec<u32>],
+    ) -> Vec<Vec<u32>> {
         let limit = 2 * sources.iter().map(Vec::len).max().unwrap_or(0) + 4;
         let (prompt, pads) = pad_embeds(prompts);
-        generate(&model.decoder, |t| model.embed(t), prompt, &pads, limit, &self.tokenizer.end_ids(), &Decoding::Greedy)
+        generate(decoder, |t| model.embed(t), prompt, &pads, limit, &self.tokenizer.end_ids(), &Decoding::Greedy)
+    }
+
+    /// Scores what a decoder writes after the latents of each passage, the tokens of `rest` and `[SoD]`.
+    fn after_latents(&self, reader: &Autoencoder, sources: &[Vec<u32>], latents: Tensor<3>, rest: usize) -> Result<Value, TrainError> {
+        let prompt = |(i, x): (usize, &Vec<u32>)| {
+            let text = reader.embed_ids(&[&x[rest.min(x.len())..], &[reader.sod]].concat());
+            Tensor::cat(vec![latents.clone().narrow(0, i, 1), text], 1)
+        };
+        let prompts = sources.iter().enumerate().map(prompt).collect();
+        let outputs = self.generate(&reader.decoder, reader, prompts, sources);
+        self.report(sources, &outputs)
     }
 }
 
@@ -75,7 +94,7 @@ pub fn validate_reconstruction(model: &TokenModel, validation: &Validation) -> R
     let reader = autoencoder(decoder, model.special(), model.sod);
     let sources = validation.sources()?;
     let prompts = sources.iter().map(|x| reader.embed_ids(&[x.as_slice(), &[model.sod]].concat())).collect();
-    let outputs = validation.generate(&reader, prompts, &sources);
+    let outputs = validation.generate(&reader.decoder, &reader, prompts, &sources);
     validation.report(&sources, &outputs)
 }
 
@@ -83,17 +102,33 @@ pub fn validate_reconstruction(model: &TokenModel, validation: &Validation) -> R
 pub fn validate_substitution(model: &SubstitutionModel, level: usize, block: usize, validation: &Validation) -> Result<Value, TrainError> {
     let model = model.valid();
     let sources = validation.sources()?;
-    let rows = sources.iter().map(|x| Row { source: x.clone(), tokens: Vec::new(), learnt: Vec::new() }).collect();
-    let latents = model.latents(&Batch { level, rows });
+    let latents = model.latents(&Batch { level, rows: read_only(&sources) });
     let reader = autoencoder(model.decoder.clone(), model.special.clone(), model.sod);
-    let prompts = sources
-        .iter()
-        .enumerate()
-        .map(|(i, x)| {
-            let rest = &x[(level * block).min(x.len())..];
-            Tensor::cat(vec![latents.clone().narrow(0, i, 1), reader.embed_ids(&[rest, &[model.sod]].concat())], 1)
-        })
-        .collect();
-    let outputs = validation.generate(&reader, prompts, &sources);
+    validation.after_latents(&reader, &sources, latents, level * block)
+}
+
+/// ICAE: the decoder gets `[slots' states; SoD]` and writes the text.
+pub fn validate_icae(model: &IcaeModel, validation: &Validation) -> Result<Value, TrainError> {
+    let model = model.valid();
+    let sources = validation.sources()?;
+    let latents = model.latents(&Batch { level: 0, rows: read_only(&sources) });
+    let reader = autoencoder(model.decoder.clone(), model.special.clone(), model.sod);
+    validation.after_latents(&reader, &sources, latents, usize::MAX)
+}
+
+/// DyPRAG: the decoder with the passage's LoRA gets `[SoD]` and writes the text.
+pub fn validate_dyprag(model: &DypragModel, validation: &Validation) -> Result<Value, TrainError> {
+    let model = model.valid();
+    let sources = validation.sources()?;
+    let adapters = model.adapters(&Batch { level: 0, rows: read_only(&sources) });
+    let reader = autoencoder(model.decoder.clone(), model.special.clone(), model.sod);
+    let adapted = AdaptedDecoder { decoder: &model.decoder, adapters: Some(adapters) };
+    let prompts = sources.iter().map(|_| reader.embed_ids(&[model.sod])).collect();
+    let outputs = validation.generate(adapted, &reader, prompts, &sources);
     validation.report(&sources, &outputs)
+}
+
+/// Rows that are encoded and nothing else.
+fn read_only(sources: &[Vec<u32>]) -> Vec<Row> {
+    sources.iter().map(|x| Row { source: x.clone(), tokens: Vec::new(), learnt: Vec::new() }).collect()
 }

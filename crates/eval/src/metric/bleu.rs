@@ -1,10 +1,12 @@
-//! Sentence BLEU of sacrebleu (Papineni 2002; Post 2018): 13a tokens, exponential smoothing, effective order.
+//! BLEU (Papineni 2002) of two packages: sentence and corpus BLEU of sacrebleu (Post 2018), sentence BLEU of NLTK.
 
-use super::{TextMetric, bag_overlap};
+use super::{TextMetric, bag_overlap, numbered};
 use crate::normalize::is_space;
 
 /// Longest n-gram.
 const MAX_ORDER: usize = 4;
+/// What NLTK's `method1` adds to an order without a match.
+const EPSILON: f64 = 0.1;
 
 /// exp(min(0, 1 - r/h)) times the geometric mean of the n-gram precisions, n = 1 to min(4, h), h and r the lengths in tokens.
 ///
@@ -14,37 +16,113 @@ const MAX_ORDER: usize = 4;
 /// sacrebleu 2.6.0 `sentence_bleu(..., use_effective_order=True)`, divided by 100.
 pub struct Bleu;
 
+/// exp(min(0, 1 - r/h)) times the geometric mean of the four n-gram precisions of words between spaces.
+///
+/// An order without a match counts 0.1 / its n-grams, one that is longer than the prediction 0.1: a text of less than four
+/// words scores below 1 even against itself. No common word scores 0. Case and punctuation count.
+///
+/// # Reference
+/// nltk 3.10.4 `sentence_bleu([reference.split()], prediction.split(), smoothing_function=SmoothingFunction().method1)`.
+pub struct BleuNltk;
+
 impl TextMetric for Bleu {
     fn name(&self) -> &'static str {
         "bleu"
     }
 
-    fn version(&self) -> &'static str {
+    fn version(&self) -> &str {
         "1 (sacrebleu sentence BLEU, 13a, exp, effective order, /100)"
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {
-        let (prediction, reference) = (tokenize_13a(prediction), tokenize_13a(reference));
-        let orders = MAX_ORDER.min(prediction.len());
-        let matches: Vec<usize> = (1..=orders).map(|n| bag_overlap(prediction.windows(n), reference.windows(n))).collect();
-        if matches.iter().all(|m| *m == 0) {
+        let mut counts = Counts::default();
+        counts.add(&tokenize_13a(prediction), &tokenize_13a(reference));
+        counts.sacrebleu(MAX_ORDER.min(counts.predicted))
+    }
+}
+
+impl TextMetric for BleuNltk {
+    fn name(&self) -> &'static str {
+        "bleu_nltk"
+    }
+
+    fn version(&self) -> &str {
+        "1 (nltk 3.10.4 sentence BLEU-4, method1 smoothing, words between spaces)"
+    }
+
+    fn score(&self, prediction: &str, reference: &str) -> f64 {
+        let words = |text| str::split(text, is_space).filter(|word| !word.is_empty()).collect::<Vec<&str>>();
+        let mut counts = Counts::default();
+        counts.add(&words(prediction), &words(reference));
+        if counts.matches[0] == 0 {
+            return 0.0;
+        }
+        let precision = |(matched, total): (&usize, &usize)| match matched {
+            0 => EPSILON / (*total).max(1) as f64,
+            _ => *matched as f64 / *total as f64,
+        };
+        let logs: f64 = counts.matches.iter().zip(&counts.totals).map(|of| precision(of).ln()).sum();
+        (counts.brevity() + logs / MAX_ORDER as f64).exp()
+    }
+}
+
+/// sacrebleu's corpus BLEU over (prediction, reference): n-grams and lengths are summed over all pairs before any division,
+/// so it is no mean of sentence scores. In \[0, 1\].
+///
+/// Always four orders: a corpus whose predictions all have less than four tokens scores 0.
+///
+/// # Reference
+/// sacrebleu 2.6.0 `corpus_bleu(predictions, [references])`, divided by 100
+/// (`nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp`).
+pub fn corpus_bleu<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> f64 {
+    let mut counts = Counts::default();
+    pairs.into_iter().for_each(|(prediction, reference)| counts.add(&tokenize_13a(prediction), &tokenize_13a(reference)));
+    match counts.totals.contains(&0) {
+        true => 0.0,
+        false => counts.sacrebleu(MAX_ORDER),
+    }
+}
+
+/// What BLEU is made of, over one pair or many.
+#[derive(Default)]
+struct Counts {
+    matches: [usize; MAX_ORDER],
+    totals: [usize; MAX_ORDER],
+    predicted: usize,
+    expected: usize,
+}
+
+impl Counts {
+    fn add<T: std::hash::Hash + Eq>(&mut self, prediction: &[T], reference: &[T]) {
+        let (prediction, reference) = numbered(prediction, reference);
+        for n in 1..=MAX_ORDER {
+            self.matches[n - 1] += bag_overlap(prediction.windows(n), reference.windows(n));
+            self.totals[n - 1] += prediction.windows(n).len();
+        }
+        self.predicted += prediction.len();
+        self.expected += reference.len();
+    }
+
+    /// The logarithm of the brevity penalty; there is a predicted token.
+    fn brevity(&self) -> f64 {
+        (1.0 - self.expected as f64 / self.predicted as f64).min(0.0)
+    }
+
+    /// BLEU of the first `orders` orders, all of which have n-grams, with exponential smoothing.
+    fn sacrebleu(&self, orders: usize) -> f64 {
+        if self.matches.iter().all(|matched| *matched == 0) {
             return 0.0;
         }
         let mut smoothing = 1.0;
-        let logs: f64 = matches
-            .iter()
-            .enumerate()
-            .map(|(i, matched)| {
-                let total = (prediction.len() - i) as f64;
-                if *matched == 0 {
-                    smoothing *= 2.0;
-                    return -(smoothing * total).ln();
-                }
-                (*matched as f64 / total).ln()
-            })
-            .sum();
-        let brevity = (1.0 - reference.len() as f64 / prediction.len() as f64).min(0.0);
-        (brevity + logs / orders as f64).exp()
+        let mut log = |(matched, total): (&usize, &usize)| {
+            if *matched == 0 {
+                smoothing *= 2.0;
+                return -(smoothing * *total as f64).ln();
+            }
+            (*matched as f64 / *total as f64).ln()
+        };
+        let logs: f64 = self.matches.iter().zip(&self.totals).take(orders).map(&mut log).sum();
+        (self.brevity() + logs / orders as f64).exp()
     }
 }
 
@@ -92,6 +170,11 @@ mod tests {
         assert_eq!(tokenize_13a(text).join(" "), tokens, "{text:?}");
     }
 
+    #[track_caller]
+    fn close(got: f64, expected: f64) {
+        assert!((got - expected).abs() < 1e-12, "{got}, expected {expected}");
+    }
+
     #[test]
     fn tokens_of_13a() {
         check("Hello, world! It's 5.5% of $3,000.", "Hello , world ! It's 5.5 % of $ 3,000 .");
@@ -106,13 +189,31 @@ mod tests {
     #[test]
     fn by_hand() {
         // Precisions 3/3, 1/2, 0/1 -> 1/(2*1); no order 4 with three tokens; no brevity penalty.
-        let score = Bleu.score("b c a", "a b c");
-        assert!((score - (0.5_f64 * 0.5).powf(1.0 / 3.0)).abs() < 1e-12, "{score}");
+        close(Bleu.score("b c a", "a b c"), (0.5_f64 * 0.5).powf(1.0 / 3.0));
         // A prefix: perfect precisions, brevity exp(1 - 6/4).
-        let score = Bleu.score("the cat sat on", "the cat sat on the mat");
-        assert!((score - (-0.5_f64).exp()).abs() < 1e-12, "{score}");
+        close(Bleu.score("the cat sat on", "the cat sat on the mat"), (-0.5_f64).exp());
         assert_eq!(Bleu.score("", ""), 0.0);
         assert_eq!(Bleu.score("x", ""), 0.0);
         assert_eq!(Bleu.score("X", "x"), 0.0);
+    }
+
+    #[test]
+    fn nltks_by_hand() {
+        // 3/3, 1/2, 0.1/1, no n-gram of order 4: 0.1.
+        close(BleuNltk.score("b c a", "a b c"), (0.5_f64 * 0.1 * 0.1).powf(0.25));
+        close(BleuNltk.score("x", "x"), 0.001_f64.powf(0.25));
+        assert_eq!(BleuNltk.score("cat.", "cat"), 0.0);
+        assert_eq!(BleuNltk.score("", ""), 0.0);
+        close(BleuNltk.score("the cat sat on", "the cat sat on the mat"), (-0.5_f64).exp());
+    }
+
+    #[test]
+    fn a_corpus_sums_before_it_divides() {
+        let pairs = [("the cat sat on", "the cat sat on the mat"), ("a b", "c d")];
+        // 4 of 6 words, 3 of 4 pairs, 2 of 2 triples, 1 of 1; 6 against 8 tokens.
+        close(corpus_bleu(pairs), (1.0 - 8.0 / 6.0_f64).exp() * (4.0 / 6.0 * 0.75_f64).powf(0.25));
+        assert_eq!(corpus_bleu([("a b c", "a b c")]), 0.0);
+        assert_eq!(corpus_bleu([("", "x")]), 0.0);
+        assert_eq!(corpus_bleu([]), 0.0);
     }
 }

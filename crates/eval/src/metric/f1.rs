@@ -16,8 +16,8 @@ impl TextMetric for F1 {
         "f1"
     }
 
-    fn version(&self) -> &'static str {
-        "1 (SQuAD v1.1 bag-of-words F1)"
+    fn version(&self) -> &str {
+        "2 (SQuAD evaluate-v1.1.py, bag-of-words F1)"
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {
@@ -31,8 +31,8 @@ impl TextMetric for ExactMatch {
         "exact_match"
     }
 
-    fn version(&self) -> &'static str {
-        "1 (SQuAD v1.1 exact match)"
+    fn version(&self) -> &str {
+        "2 (SQuAD evaluate-v1.1.py, exact match)"
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {

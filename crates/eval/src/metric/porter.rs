@@ -1,4 +1,4 @@
-//! Porter's stemmer (Program 14.3, 1980) with NLTK's extensions, the one `rouge-score` uses.
+//! Porter's stemmer (Program 14.3, 1980) with NLTK's extensions, the one of `rouge-score` and of NLTK's METEOR.
 
 /// Words NLTK does not leave to the rules.
 const IRREGULAR: &[(&str, &str)] = &[
@@ -70,7 +70,10 @@ const STEP_4: &[(&str, &str)] = &[
     ("ize", ""),
 ];
 
-/// The stem of a lower-case ASCII word; other words come back as they are (ROUGE's tokens are ASCII).
+/// The stem of a lower-case word.
+///
+/// Every character but a, e, i, o, u and y is a consonant: digits, punctuation (METEOR's words keep theirs), accented
+/// letters. Lengths count characters.
 ///
 /// # Reference
 /// NLTK 3.10.4 `nltk.stem.porter.PorterStemmer`, mode `NLTK_EXTENSIONS`.
@@ -79,18 +82,18 @@ pub fn stem(word: &str) -> String {
         return (*stem).to_string();
     }
     let mut word = word.to_string();
-    if word.len() <= 2 || !word.is_ascii() {
+    if word.chars().nth(2).is_none() {
         return word;
     }
     // NLTK: "dies" keeps its e, "flies" does not.
-    if word.ends_with("ies") && word.len() == 4 {
+    if word.ends_with("ies") && has_four(&word) {
         word.pop();
     } else {
         apply(&mut word, STEP_1A, |_, _| true);
     }
     step_1b(&mut word);
     // NLTK: y after a consonant, not after any vowel ("enjoy" stays).
-    apply(&mut word, &[("y", "i")], |stem, _| stem.len() > 1 && ends_consonant(stem));
+    apply(&mut word, &[("y", "i")], |stem, _| stem.chars().nth(1).is_some() && ends_consonant(stem));
     step_2(&mut word);
     apply(&mut word, STEP_3, |stem, _| measure(stem) > 0);
     apply(&mut word, STEP_4, |stem, suffix| measure(stem) > 1 && (suffix != "ion" || stem.ends_with(['s', 't'])));
@@ -106,11 +109,15 @@ pub fn stem(word: &str) -> String {
     word
 }
 
+fn has_four(word: &str) -> bool {
+    word.chars().count() == 4
+}
+
 /// -ed and -ing, then the repair of what they leave.
 fn step_1b(word: &mut String) {
     if word.ends_with("ied") {
         // NLTK: "died" keeps its e, "spied" does not.
-        word.truncate(word.len() - if word.len() == 4 { 1 } else { 2 });
+        word.truncate(word.len() - if has_four(word) { 1 } else { 2 });
         return;
     }
     if let Some(stem) = word.strip_suffix("eed") {
@@ -128,6 +135,10 @@ fn step_1b(word: &mut String) {
         if !word.ends_with(['l', 's', 'z']) {
             word.pop();
         }
+    } else if let Some(stem) = word.strip_suffix("*d") {
+        // NLTK compares its mark of a doubled consonant with the word itself: "a*ding" becomes "ad".
+        word.truncate(stem.len());
+        word.push('d');
     } else if measure(word) == 1 && ends_cvc(word) {
         word.push('e');
     }
@@ -155,12 +166,12 @@ fn apply(word: &mut String, rules: &[(&str, &str)], allowed: impl Fn(&str, &str)
     }
 }
 
-/// For every letter, whether it is a consonant: not a, e, i, o, u, and not a y after a consonant. Digits are consonants.
+/// For every letter, whether it is a consonant: not a, e, i, o, u, and not a y after a consonant.
 fn consonants(word: &str) -> impl Iterator<Item = bool> {
-    word.bytes().scan(false, |before, letter| {
+    word.chars().scan(false, |before, letter| {
         *before = match letter {
-            b'a' | b'e' | b'i' | b'o' | b'u' => false,
-            b'y' => !*before,
+            'a' | 'e' | 'i' | 'o' | 'u' => false,
+            'y' => !*before,
             _ => true,
         };
         Some(*before)
@@ -186,8 +197,9 @@ fn ends_vowel(stem: &str) -> bool {
 
 /// Porter's *d.
 fn ends_double_consonant(stem: &str) -> bool {
-    let mut letters = stem.bytes().rev();
-    letters.next() == letters.next() && ends_consonant(stem)
+    let mut letters = stem.chars().rev();
+    let last = letters.next();
+    last.is_some() && last == letters.next() && ends_consonant(stem)
 }
 
 /// Porter's *o: consonant, vowel, consonant other than w, x, y. NLTK adds two-letter stems of vowel and consonant.
@@ -258,6 +270,11 @@ mod tests {
     #[test]
     fn odd_words_do_not_panic() {
         check(&[("", ""), ("s", "s"), ("ies", "i"), ("ied", "i"), ("eed", "eed"), ("yyyy", "yyyi"), ("2024s", "2024")]);
-        assert_eq!(stem("caf\u{e9}s"), "caf\u{e9}s");
+    }
+
+    #[test]
+    fn every_other_character_is_a_consonant() {
+        check(&[("caf\u{e9}s", "caf\u{e9}"), ("\u{e9}\u{e9}", "\u{e9}\u{e9}"), ("\u{e9}ies", "\u{e9}ie"), ("\u{df}\u{df}ies", "\u{df}\u{df}i")]);
+        check(&[("cats,", "cats,"), ("(running", "(run"), ("a--ed", "a-"), ("a*ding", "ad"), ("\u{4f60}y", "\u{4f60}y")]);
     }
 }

@@ -2,7 +2,7 @@
 
 use nextmem_quant::{Nf4Latents, Scales};
 
-use super::{AnswerMode, Latents, Memory, MemoryMethod};
+use super::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, none_for_empty};
 use crate::error::ModelError;
 
 /// Quantises what the inner method encodes; everything else works on the quantised memory.
@@ -45,9 +45,13 @@ impl<M: MemoryMethod> Quantized<M> {
 impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
     fn name(&self) -> String {
         match self.scales {
-            Scales::Absmax => "NextMem-Sparse (NF4)".into(),
-            Scales::None => "NextMem-Sparse (NF4 without scales)".into(),
+            Scales::Absmax => format!("{} (NF4)", self.inner.name()),
+            Scales::None => format!("{} (NF4 without scales)", self.inner.name()),
         }
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
     }
 
     fn answer_modes(&self) -> &'static [AnswerMode] {
@@ -67,14 +71,13 @@ impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
     }
 
     fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let texts: Vec<&str> = texts.iter().map(|t| if t.trim().is_empty() { "None" } else { *t }).collect();
-        let memories = self.encode(&texts)?;
+        let memories = self.encode(&none_for_empty(texts))?;
         Ok(memories
             .iter()
             .map(|memory| match memory {
                 Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() }.mean(),
                 Memory::Latents(l) => l.mean(),
-                Memory::Text(_) => Vec::new(),
+                Memory::Text(_) | Memory::Adapter(_) => Vec::new(),
             })
             .collect())
     }

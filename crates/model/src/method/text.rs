@@ -1,6 +1,6 @@
 //! The oracle baseline: the memory is the passage itself.
 
-use super::{AnswerMode, Memory, MemoryMethod, nextmem::after_last_answer};
+use super::{AnswerMode, Memory, MemoryMethod, latent_reader::after_last_answer};
 use crate::autoencoder::{Autoencoder, token_tensor};
 use crate::error::ModelError;
 use crate::generate::Decoding;
@@ -64,8 +64,8 @@ fn texts(memories: &[Memory]) -> Result<Vec<String>, ModelError> {
         .iter()
         .map(|memory| match memory {
             Memory::Text(text) => Ok(text.clone()),
-            Memory::Latents(_) | Memory::Nf4(_) => {
-                Err(ModelError::Unsupported("got latents, expected a text memory; use the nextmem method".into()))
+            Memory::Latents(_) | Memory::Nf4(_) | Memory::Adapter(_) => {
+                Err(ModelError::Unsupported("got latents or LoRA factors, expected a text memory; use the method that made them".into()))
             }
         })
         .collect()

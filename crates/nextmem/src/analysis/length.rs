@@ -27,7 +27,7 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
     let subject = &setting.subject;
     let trained = match subject.trained_blocks() {
         Some((block, levels)) => block * levels,
-        None => bail!(BadInput(format!("{}: no stage 2, so no trained length; analyse a run with [train.substitution]", subject.name()))),
+        None => bail!(BadInput(format!("{}: no stage 2, so no trained length; analyse a run that has one", subject.name()))),
     };
     let wanted = setting.passages.len();
     let edges: Vec<usize> = setting.config.length.edges.iter().map(|e| (e * trained as f64).round() as usize).collect();

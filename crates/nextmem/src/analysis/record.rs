@@ -21,6 +21,8 @@ pub struct Record {
     report: PathBuf,
     partial: PathBuf,
     samples: Vec<AnalysisSample>,
+    /// The samples as written. Numbers are always those read back from here, so that a resumed analysis has the same.
+    lines: Vec<String>,
     bar: Bars,
     done: Cell<usize>,
 }
@@ -35,7 +37,9 @@ impl Record {
         let finished = read_json(report).is_some_and(|r| r["fingerprint"] == fingerprint);
         let from = if finished { samples_file(report) } else { partial.clone() };
         let samples = read_samples(&from)?;
-        let record = Self { report: report.to_owned(), partial, samples, bar: Bars::new(name), done: Cell::new(0) };
+        let text = std::fs::read_to_string(&from).unwrap_or_default();
+        let lines = text.lines().take(samples.len()).map(String::from).collect();
+        let record = Self { report: report.to_owned(), partial, samples, lines, bar: Bars::new(name), done: Cell::new(0) };
         record.discard_other_attempts(dir)?;
         Ok(record)
     }
@@ -85,7 +89,11 @@ impl Record {
             // JSON has no infinity; what could not be measured is left out.
             sample.values.retain(|_, value| value.is_finite());
         }
-        self.samples.extend(samples);
+        for sample in &samples {
+            let line = serde_json::to_string(sample)?;
+            self.samples.push(serde_json::from_str(&line)?);
+            self.lines.push(line);
+        }
         self.write(&self.partial)?;
         self.advance((before + passages).saturating_sub(self.done.get()));
         Ok(())
@@ -130,12 +138,8 @@ impl Record {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
-        let mut lines = Vec::new();
-        for sample in &self.samples {
-            serde_json::to_writer(&mut lines, sample)?;
-            lines.push(b'\n');
-        }
-        Ok(nextmem_model::write_atomically(path, &lines)?)
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        Ok(nextmem_model::write_atomically(path, text.as_bytes())?)
     }
 }
 

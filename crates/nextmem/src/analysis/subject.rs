@@ -13,6 +13,9 @@ use crate::parts::{Parts, assemble};
 use crate::plan::Plan;
 use crate::run;
 
+/// Tokens of text per latent in the paper.
+const PAPER_BLOCK_TOKENS: usize = 16;
+
 /// A run with weights. They are read when something has to be computed, not before.
 pub struct Subject {
     /// What it resolved to.
@@ -49,7 +52,7 @@ impl Subject {
         let e = &self.plan.experiment;
         json!({
             "name": e.name, "stages": self.plan.stages.iter().map(|(_, fingerprint)| fingerprint).collect::<Vec<_>>(),
-            "backbone": e.backbone, "method": e.method, "batch": e.eval.batch_size,
+            "backbone": e.backbone, "weights": e.weights, "method": e.method, "batch": e.eval.batch_size,
         })
     }
 
@@ -99,9 +102,16 @@ impl Subject {
     }
 
     /// Tokens of text that one latent was trained to replace, and at how many levels: (`block_tokens`, `levels`).
+    ///
+    /// Weights that were trained elsewhere are taken for the paper's: blocks of 16 tokens, one level per latent.
     pub fn trained_blocks(&self) -> Option<(usize, usize)> {
-        let stage = self.plan.experiment.train.substitution.as_ref()?;
-        self.plan.stages.iter().any(|(name, _)| *name == StageName::Substitution).then_some((stage.block_tokens, stage.levels))
+        let e = &self.plan.experiment;
+        match &e.train.substitution {
+            Some(stage) if self.plan.stages.iter().any(|(name, _)| *name == StageName::Substitution) => {
+                Some((stage.block_tokens, stage.levels))
+            }
+            _ => e.weights.as_ref()?.stage2.as_ref().map(|_| (PAPER_BLOCK_TOKENS, self.num_latents())),
+        }
     }
 }
 
@@ -118,6 +128,6 @@ pub fn encode(method: &dyn MemoryMethod, texts: &[String], batch: usize) -> Resu
 pub fn latents(memory: &Memory) -> Result<&Latents> {
     match memory {
         Memory::Latents(latents) => Ok(latents),
-        Memory::Nf4(_) | Memory::Text(_) => bail!("got a memory that is not dense; this analysis changes dense latents"),
+        Memory::Nf4(_) | Memory::Text(_) | Memory::Adapter(_) => bail!("got a memory that is not dense; this analysis changes dense latents"),
     }
 }

@@ -1,0 +1,243 @@
+//! Records of JSON, JSON Lines and Parquet files, one after the other: a file of any size costs the memory of one record.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+use serde::Deserializer;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::prepare::DatasetName;
+use crate::record::{kind, object};
+use crate::{DataError, Split};
+
+/// What a loader does with one record; the text of an error is the field, what it holds and what was expected.
+pub(crate) type Take<'a> = &'a mut dyn FnMut(usize, &Map<String, Value>) -> Result<(), String>;
+
+/// Hands every record of a file to `take` and returns how many there were.
+///
+/// The file is a JSON array of objects, one JSON object after another (JSON Lines), or Parquet.
+///
+/// # Errors
+/// [`DataError`]: what is wrong with the file, [`DataError::WrongKind`] if its first record is one of another dataset,
+/// or the record and the reason that `take` gave.
+pub(crate) fn each_row(path: &Path, set: DatasetName, take: Take<'_>) -> Result<usize, DataError> {
+    let mut seen = 0;
+    each_value(path, &mut |value| {
+        let index = seen;
+        seen += 1;
+        if index == 0 {
+            refuse_others(path, set, &value)?;
+        }
+        object(&value).and_then(|row| take(index, row)).map_err(|reason| DataError::Malformed { path: path.to_path_buf(), index, reason })
+    })?;
+    match seen {
+        0 => Err(DataError::Empty { path: path.to_path_buf() }),
+        _ => Ok(seen),
+    }
+}
+
+/// Fails if a value, the first of a file, is known to be of another dataset than `set`.
+pub(crate) fn refuse_others(path: &Path, set: DatasetName, first: &Value) -> Result<(), DataError> {
+    match recognise(first) {
+        Some(found) if found != set.title() => {
+            Err(DataError::WrongKind { path: path.to_path_buf(), expected: set.title(), got: found.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The dataset that a value looks to be a record of: its title, or a description where none of ours reads it.
+fn recognise(value: &Value) -> Option<&'static str> {
+    let row = match value {
+        Value::String(_) => return Some("an official prepared file of task 1, a list of passages"),
+        Value::Array(list) => list.first()?.as_object()?,
+        _ => value.as_object()?,
+    };
+    let has = |names: &[&str]| names.iter().all(|name| row.contains_key(*name));
+    let articles = row.get("data").and_then(|data| data.get(0)).is_some_and(|article| article.get("paragraphs").is_some());
+    let known: [(bool, &str); 9] = [
+        (articles, "SQuAD"),
+        (has(&["supporting_facts", "context"]), "HotpotQA"),
+        (has(&["article", "options"]), "RACE"),
+        (has(&["conversation", "qa"]), "LoCoMo"),
+        (has(&["haystack_sessions"]), "LongMemEval"),
+        (has(&["references", "hit_list"]), "an official prepared file of task 3"),
+        (has(&["references", "answer"]), "an official prepared file of task 2"),
+        (has(&["context", "question", "answers"]), "SQuAD in the layout of the hub, which is not read; take the official JSON"),
+        (has(&["question", "evidence"]), "questions with evidence only, without the paragraphs around it"),
+    ];
+    known.into_iter().find_map(|(fits, name)| fits.then_some(name))
+}
+
+/// The files that a path stands for: itself, or the parts (`train-00000-of-00002.parquet`) in a folder of the hub layout.
+///
+/// # Errors
+/// [`DataError::Folder`] if a folder has no such parts, or parts of several splits and `split` does not say which.
+pub(crate) fn files_of(from: &Path, split: Option<Split>) -> Result<Vec<PathBuf>, DataError> {
+    if !from.is_dir() {
+        return Ok(vec![from.to_path_buf()]);
+    }
+    let folder = |reason| DataError::Folder { path: from.to_path_buf(), reason };
+    let files = listed(from, &["parquet", "jsonl"])?;
+    if files.is_empty() {
+        return Err(folder("holds no .parquet and no .jsonl file; name a file, or the folder that holds the parts"));
+    }
+    let begins = |file: &Path, split| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let words: &[&str] = match split {
+            Split::Train => &["train"],
+            Split::Valid => &["validation", "dev"],
+            Split::Test => &["test"],
+        };
+        words.iter().any(|word| name.starts_with(word))
+    };
+    let of = |split| -> Vec<PathBuf> { files.iter().filter(|file| begins(file, split)).cloned().collect() };
+    let several = [Split::Train, Split::Valid, Split::Test].into_iter().filter(|split| !of(*split).is_empty()).count();
+    match split {
+        Some(split) if !of(split).is_empty() => Ok(of(split)),
+        Some(_) if several > 0 => Err(folder("holds no part of this split; name another split, or a file")),
+        None if several > 1 => Err(folder("holds parts of several splits; say which (train, dev or test), or name a file")),
+        _ => Ok(files),
+    }
+}
+
+/// The files with one of these endings that stand directly in a folder, by name.
+pub(crate) fn listed(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|source| DataError::io(dir, source))? {
+        let path = entry.map_err(|source| DataError::io(dir, source))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let ending = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+        if path.is_file() && !hidden && endings.contains(&ending) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+type TakeValue<'a> = &'a mut dyn FnMut(Value) -> Result<(), DataError>;
+
+fn each_value(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
+    let io = |source| DataError::io(path, source);
+    let mut file = File::open(path).map_err(io)?;
+    let mut head = [0u8; 64];
+    let mut length = 0;
+    while length < head.len() {
+        match file.read(&mut head[length..]).map_err(io)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    let head = &head[..length];
+    let not = |got: &str| DataError::WrongKind { path: path.to_path_buf(), expected: "a JSON or Parquet file", got: got.into() };
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    file.seek(SeekFrom::Start((head.len() - text.len()) as u64)).map_err(io)?;
+    let reader = BufReader::with_capacity(1 << 18, file);
+    match text.trim_ascii_start() {
+        [b'P', b'A', b'R', b'1', ..] => parquet_rows(path, take),
+        [] => Err(DataError::Empty { path: path.to_path_buf() }),
+        [b'[', ..] => array(path, reader, take),
+        [0x1f, 0x8b, ..] => Err(not("a gzip archive")),
+        [b'<', ..] => Err(not("a web page; the download was answered with an error page")),
+        start if start.starts_with(b"version https://git-lfs") => Err(not("a Git LFS pointer; fetch the file that it stands for")),
+        _ => lines(path, reader, take),
+    }
+}
+
+/// One value after the other; a file that is one object has one.
+fn lines(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), DataError> {
+    for value in serde_json::Deserializer::from_reader(reader).into_iter::<Value>() {
+        take(value.map_err(|source| json(path, source))?)?;
+    }
+    Ok(())
+}
+
+/// The elements of an array, without holding all of them.
+fn array(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), DataError> {
+    struct Elements<'a, 'b> {
+        take: TakeValue<'a>,
+        failed: &'b mut Option<DataError>,
+    }
+    impl<'de> Visitor<'de> for Elements<'_, '_> {
+        type Value = ();
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an array of records")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+            while let Some(value) = elements.next_element::<Value>()? {
+                if let Err(error) = (self.take)(value) {
+                    *self.failed = Some(error);
+                    return Err(A::Error::custom("stopped"));
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut failed = None;
+    let mut deserializer = serde_json::Deserializer::from_reader(reader);
+    let read = deserializer.deserialize_seq(Elements { take, failed: &mut failed }).and_then(|()| deserializer.end());
+    match failed {
+        Some(error) => Err(error),
+        None => read.map_err(|source| json(path, source)),
+    }
+}
+
+pub(crate) fn json(path: &Path, source: serde_json::Error) -> DataError {
+    match source.io_error_kind() {
+        Some(_) => DataError::io(path, source.into()),
+        None => DataError::Json { path: path.to_path_buf(), source },
+    }
+}
+
+fn parquet_rows(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
+    let bad = |source| DataError::Parquet { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(|source| DataError::io(path, source))?;
+    let reader = SerializedFileReader::new(file).map_err(bad)?;
+    for row in reader.get_row_iter(None).map_err(bad)? {
+        take(of_row(&row.map_err(bad)?))?;
+    }
+    Ok(())
+}
+
+fn of_row(row: &Row) -> Value {
+    Value::Object(row.get_column_iter().map(|(name, field)| (name.clone(), of_field(field))).collect())
+}
+
+/// A field as JSON; kinds that no dataset of ours has become their text.
+fn of_field(field: &Field) -> Value {
+    match field {
+        Field::Null => Value::Null,
+        Field::Bool(value) => Value::from(*value),
+        Field::Byte(value) => Value::from(*value),
+        Field::Short(value) => Value::from(*value),
+        Field::Int(value) => Value::from(*value),
+        Field::Long(value) => Value::from(*value),
+        Field::UByte(value) => Value::from(*value),
+        Field::UShort(value) => Value::from(*value),
+        Field::UInt(value) => Value::from(*value),
+        Field::ULong(value) => Value::from(*value),
+        Field::Float(value) => Value::from(*value),
+        Field::Double(value) => Value::from(*value),
+        Field::Str(text) => Value::from(text.as_str()),
+        Field::Group(row) => of_row(row),
+        Field::ListInternal(list) => list.elements().iter().map(of_field).collect(),
+        other => Value::from(other.to_string()),
+    }
+}
+
+/// A field that holds text, or a number whose text is meant: some sets hold counts and years as numbers.
+pub(crate) fn text_of(record: &Map<String, Value>, name: &str) -> Result<String, String> {
+    match crate::record::field(record, name)? {
+        Value::Number(number) => Ok(number.to_string()),
+        Value::String(text) => Ok(text.clone()),
+        other => Err(format!("field `{name}` holds {} - expected a string or a number", kind(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Decoding latents and answering from them: what NextMem and ICAE have in common.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::{AnswerMode, Latents, Memory, NextMemOptions, text::answer_from_text};
+use crate::autoencoder::{Autoencoder, check_lengths, pad_embeds};
+use crate::error::ModelError;
+use crate::tokenizer::Tokenizer;
+
+/// The frozen decoder with its tokenizer; the encoder inside belongs to the method.
+#[derive(Debug)]
+pub(super) struct LatentReader {
+    pub(super) autoencoder: Autoencoder,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) options: NextMemOptions,
+}
+
+impl LatentReader {
+    /// Passages as token rows that fit the model.
+    pub(super) fn rows(&self, passages: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
+        let rows = passages.iter().map(|p| self.tokenizer.encode(p)).collect::<Result<Vec<_>, _>>()?;
+        check_lengths(&rows, self.options.max_input_tokens)?;
+        Ok(rows)
+    }
+
+    /// Latents `[batch, latents, hidden]` on the host, one memory per row.
+    pub(super) fn on_host(latents: Tensor<3>) -> Vec<Latents> {
+        let [_, num_latents, hidden_size] = latents.dims();
+        let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
+        values.chunks(num_latents * hidden_size).map(|v| Latents { values: v.to_vec(), num_latents, hidden_size }).collect()
+    }
+
+    /// One memory on the device.
+    ///
+    /// # Shapes
+    /// - returns `[1, latents, hidden]`
+    fn tensor(&self, memory: &Memory) -> Result<Tensor<3>, ModelError> {
+        let hidden = self.autoencoder.hidden_size();
+        let (values, rows, columns) = match memory {
+            Memory::Latents(l) => (l.values.clone(), l.num_latents, l.hidden_size),
+            Memory::Nf4(l) => (l.dequantize(), l.latents(), l.hidden()),
+            Memory::Text(_) => return Err(ModelError::Unsupported("got a text memory, expected latents; use the text method".into())),
+            Memory::Adapter(_) => {
+                return Err(ModelError::Unsupported("got a memory of LoRA factors, expected latents; use the dyprag method".into()));
+            }
+        };
+        if columns != hidden {
+            return Err(ModelError::Unsupported(format!(
+                "got latents of width {columns}, expected {hidden}; they were made by another model"
+            )));
+        }
+        Ok(Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.autoencoder.device()))
+    }
+
+    /// The answer prompt with the latents spliced in (official code: `tok[:2] + SoD + latents + <|endoftext|> + tok[2:]`).
+    fn comp_prompt(&self, memory: &Memory, question: &str) -> Result<Tensor<3>, ModelError> {
+        let (mut head, tail) = self.tokenizer.answer_latents_prompt(question)?;
+        head.push(self.tokenizer.sod());
+        let mut after = vec![self.tokenizer.end_of_text()];
+        after.extend(tail);
+        Ok(Tensor::cat(vec![self.autoencoder.embed_ids(&head), self.tensor(memory)?, self.autoencoder.embed_ids(&after)], 1))
+    }
+
+    /// `[latents; SoD]` continued to the end of the text.
+    pub(super) fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError> {
+        if memories.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = memories.iter().map(|m| self.tensor(m)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(odd) = rows.iter().find(|r| r.dims() != rows[0].dims()) {
+            let (got, expected) = (odd.dims()[1], rows[0].dims()[1]);
+            return Err(ModelError::Unsupported(format!("got memories of {got} and {expected} latents in one batch, expected one size")));
+        }
+        let options = &self.options;
+        let ids = self.autoencoder.decode(
+            Tensor::cat(rows, 0),
+            options.decode_with_sod,
+            options.max_new_tokens,
+            &self.tokenizer.end_ids(),
+            &options.decoding,
+        );
+        ids.iter().map(|ids| Ok(self.tokenizer.decode(ids)?)).collect()
+    }
+
+    /// Comp: from the latents; DeComp: from what they decode to.
+    pub(super) fn answer(&self, memories: &[Memory], questions: &[&str], mode: AnswerMode) -> Result<Vec<String>, ModelError> {
+        if memories.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (model, options) = (&self.autoencoder, &self.options);
+        match mode {
+            AnswerMode::DeComp => {
+                let texts = self.reconstruct(memories)?;
+                answer_from_text(model, &self.tokenizer, &texts, questions, options.max_new_tokens, &options.decoding)
+            }
+            AnswerMode::Comp => {
+                let rows = memories.iter().zip(questions).map(|(m, q)| self.comp_prompt(m, q)).collect::<Result<Vec<_>, _>>()?;
+                let (prompt, pads) = pad_embeds(rows);
+                let ids = model.generate(prompt, &pads, options.max_new_tokens, &self.tokenizer.end_ids(), &options.decoding);
+                ids.iter().map(|ids| Ok(after_last_answer(&self.tokenizer.decode(ids)?))).collect()
+            }
+        }
+    }
+}
+
+/// The text after the last "Answer:" (official `inference`), or all of it.
+pub(super) fn after_last_answer(text: &str) -> String {
+    text.rsplit("Answer:").next().unwrap_or(text).trim().to_string()
+}

@@ -1,0 +1,379 @@
+//! One file over HTTP: resumed where it broke off, retried, checked, and in place only when it is whole.
+//!
+//! What has arrived stands in `NAME.part`, and `NAME.part.json` says what it is a part of, so that neither another address nor
+//! a file that has changed on the server is ever glued to it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nextmem_data::sha256_file;
+use serde::{Deserialize, Serialize};
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::{Agent, Body};
+
+mod error;
+
+pub use error::DownloadError;
+
+/// The first wait after a failure; each further one in a row is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// How a file is fetched and what it must be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its SHA-256 in lower-case hex, where it is known.
+    pub sha256: Option<String>,
+    /// Its size in bytes, where it is known.
+    pub size: Option<u64>,
+    /// A bearer token; sent to the host of the address only, not to where that redirects, and never printed.
+    pub token: Option<String>,
+    /// Failures in a row, with no byte between them, before giving up.
+    pub retries: u32,
+    /// Longest time to wait for a connection, an answer or the next byte.
+    pub stall: Duration,
+    /// Longest wait between two attempts, whatever the server asks for.
+    pub longest_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sha256: None, size: None, token: None, retries: 5, stall: Duration::from_secs(30), longest_wait: Duration::from_secs(120) }
+    }
+}
+
+/// What is told while it runs.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// So many bytes are there, of so many where the server says it.
+    Bytes(u64, Option<u64>),
+    /// Something that costs time: a new attempt, a start from zero.
+    Note(&'a str),
+}
+
+/// A file that is in place.
+#[derive(Clone, Debug)]
+pub struct Downloaded {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Whether it was there before and nothing was downloaded.
+    pub kept: bool,
+}
+
+/// Puts the file at `url` into `dest`; a whole file that is there already is kept.
+///
+/// # Errors
+/// [`DownloadError`]. After a broken connection, a full disk or an interruption the part stays and the next call goes on with it.
+pub fn download(url: &str, dest: &Path, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Downloaded, DownloadError> {
+    if dest.exists() {
+        return keep(dest, options);
+    }
+    let mut part = Part::open(url, dest)?;
+    let resumed = part.length > 0;
+    fetch(url, &mut part, options, progress)?;
+    let (bytes, sha256) = match part.check(options) {
+        // A part from an earlier run is the first suspect: once more from the start.
+        Err(DownloadError::Checksum { .. }) if resumed => {
+            progress(Progress::Note("the resumed file has another checksum; starting over"));
+            part.clear()?;
+            fetch(url, &mut part, options, progress)?;
+            part.check(options)
+        }
+        checked => checked,
+    }
+    .inspect_err(|_| part.discard())?;
+    part.into_place()?;
+    Ok(Downloaded { bytes, sha256, kept: false })
+}
+
+/// The file that is there, if it is the one that is wanted.
+fn keep(dest: &Path, options: &Options) -> Result<Downloaded, DownloadError> {
+    let disk = |source| DownloadError::Disk { path: dest.to_owned(), done: 0, source };
+    let bytes = std::fs::metadata(dest).map_err(disk)?.len();
+    let sha256 = sha256_file(dest).map_err(|e| disk(std::io::Error::other(e)))?;
+    let right = options.sha256.as_ref().is_none_or(|wanted| *wanted == sha256) && options.size.is_none_or(|wanted| wanted == bytes);
+    match right {
+        true => Ok(Downloaded { bytes, sha256, kept: true }),
+        false => Err(DownloadError::Other { path: dest.to_owned(), sha256, bytes }),
+    }
+}
+
+/// Attempts until the part is whole.
+fn fetch(url: &str, part: &mut Part, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), DownloadError> {
+    let agent = Agent::new_with_config(
+        Agent::config_builder()
+            .http_status_as_error(false)
+            // A file behind https must not come from where anyone could change it.
+            .https_only(url.starts_with("https://"))
+            .user_agent(concat!("nextmem/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_resolve(Some(options.stall))
+            .timeout_connect(Some(options.stall))
+            .timeout_recv_response(Some(options.stall))
+            .timeout_per_read(Some(options.stall))
+            .build(),
+    );
+    let (mut failures, mut most) = (0, part.length);
+    loop {
+        let (why, asked) = match attempt(&agent, url, part, options, progress) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Again(why, asked)) => (why, asked),
+        };
+        // A server that cannot resume makes progress only beyond what had been there before.
+        failures = if part.length > most { 1 } else { failures + 1 };
+        most = most.max(part.length);
+        if failures > options.retries {
+            return Err(DownloadError::GaveUp { url: url.into(), attempts: failures, why, done: part.length });
+        }
+        let wait = asked.unwrap_or(FIRST_WAIT * 2u32.saturating_pow(failures - 1).min(1 << 10)).min(options.longest_wait);
+        progress(Progress::Note(&format!("{why}; going on in {:.1} s", wait.as_secs_f64())));
+        std::thread::sleep(wait);
+    }
+}
+
+/// Why an attempt ended without the whole file.
+enum Failure {
+    /// Worth another attempt, after the time that the server asked for.
+    Again(String, Option<Duration>),
+    /// Not worth one.
+    Final(DownloadError),
+}
+
+impl From<DownloadError> for Failure {
+    fn from(error: DownloadError) -> Self {
+        Self::Final(error)
+    }
+}
+
+fn attempt(
+    agent: &Agent,
+    url: &str,
+    part: &mut Part,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), Failure> {
+    if part.length > 0 && part.about.total == Some(part.length) {
+        return Ok(());
+    }
+    let mut request = agent.get(url);
+    if part.length > 0 {
+        request = request.header(header::RANGE, format!("bytes={}-", part.length));
+        if let Some(validator) = &part.about.validator {
+            request = request.header(header::IF_RANGE, validator);
+        }
+    }
+    if let Some(token) = &options.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = request.call().map_err(|error| of_call(url, error, part.length))?;
+    let total = accept(url, &response, part, options, progress)?;
+    if let (Some(wanted), Some(got)) = (options.size, total)
+        && wanted != got
+    {
+        return Err(DownloadError::Size { url: url.into(), wanted, got }.into());
+    }
+    part.describe(response.headers(), total)?;
+    copy(response, part, total, progress)
+}
+
+/// What the answer is good for: prepares the part for its body and returns the size of the whole file where it is known.
+fn accept(
+    url: &str,
+    response: &Response<Body>,
+    part: &mut Part,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<u64>, Failure> {
+    let (headers, status) = (response.headers(), response.status());
+    match status {
+        StatusCode::OK => {
+            if part.length > 0 {
+                progress(Progress::Note("the server sends the file from its start (it cannot resume, or the file has changed)"));
+                part.clear()?;
+            }
+            Ok(number(headers, header::CONTENT_LENGTH))
+        }
+        StatusCode::PARTIAL_CONTENT => match content_range(headers) {
+            Some((Some(start), total)) if start == part.length && (part.about.total.is_none() || part.about.total == total) => Ok(total),
+            _ => {
+                part.clear()?;
+                Err(Failure::Again("the server answered with another range than was asked for; starting over".into(), None))
+            }
+        },
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            part.clear()?;
+            Err(Failure::Again("the server has less than the part that is here; starting over".into(), None))
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(Failure::Again(format!("HTTP {status}"), retry_after(headers))),
+        _ if status.is_server_error() => Err(Failure::Again(format!("HTTP {status}"), retry_after(headers))),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(DownloadError::Denied { url: url.into(), status: status.as_u16(), token: options.token.is_some() }.into())
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(DownloadError::NotFound { url: url.into(), status: status.as_u16() }.into()),
+        _ => Err(DownloadError::Status { url: url.into(), status: status.as_u16() }.into()),
+    }
+}
+
+/// Appends the body to the part.
+fn copy(response: Response<Body>, part: &mut Part, total: Option<u64>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0u8; 1 << 16];
+    progress(Progress::Bytes(part.length, total));
+    loop {
+        let read = match body.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::Again(format!("the connection broke off ({error})"), None)),
+        };
+        if read == 0 {
+            break;
+        }
+        part.append(&buffer[..read])?;
+        progress(Progress::Bytes(part.length, total));
+    }
+    match total {
+        Some(total) if part.length < total => Err(Failure::Again(format!("the connection ended after {} of {total} bytes", part.length), None)),
+        _ => Ok(()),
+    }
+}
+
+/// An error before there was an answer.
+fn of_call(url: &str, error: ureq::Error, done: u64) -> Failure {
+    use ureq::Error as E;
+    match error {
+        // With nothing there yet the address or the network is wrong; later it is a network that went away.
+        E::HostNotFound if done == 0 => Failure::Final(DownloadError::NoHost { url: url.into() }),
+        E::Io(_) | E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_) => Failure::Again(error.to_string(), None),
+        other => Failure::Final(DownloadError::Request { url: url.into(), why: other.to_string() }),
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn number(headers: &HeaderMap, name: header::HeaderName) -> Option<u64> {
+    text(headers, name)?.trim().parse().ok()
+}
+
+/// The first byte and the size of the whole in `bytes 5-9/10`; `*` stands for what is not known.
+fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
+    let (range, total) = text(headers, header::CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-').and_then(|(start, _)| start.parse().ok()), total.parse().ok()))
+}
+
+/// `Retry-After` in seconds; its other form, a date, leaves the wait to the back-off.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    number(headers, header::RETRY_AFTER).map(Duration::from_secs)
+}
+
+/// What has arrived, locked against a second download.
+struct Part {
+    dest: PathBuf,
+    path: PathBuf,
+    file: File,
+    length: u64,
+    about: About,
+}
+
+/// What a part is a part of.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+struct About {
+    url: String,
+    /// A strong ETag or a date: the server resumes only if it still holds.
+    validator: Option<String>,
+    total: Option<u64>,
+}
+
+impl Part {
+    fn open(url: &str, dest: &Path) -> Result<Self, DownloadError> {
+        let path = beside(dest, ".part");
+        let disk = |source| DownloadError::Disk { path: path.clone(), done: 0, source };
+        if let Some(dir) = dest.parent() {
+            std::fs::create_dir_all(dir).map_err(disk)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(disk)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(DownloadError::Busy { path });
+        }
+        let length = file.seek(SeekFrom::End(0)).map_err(disk)?;
+        let known: Option<About> = std::fs::read(beside(dest, ".part.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let fits = known.filter(|about| about.url == url && about.total.is_none_or(|total| length <= total));
+        let fresh = fits.is_none();
+        let about = fits.unwrap_or(About { url: url.into(), validator: None, total: None });
+        let mut part = Self { dest: dest.to_owned(), path: path.clone(), file, length, about };
+        if fresh {
+            part.clear()?;
+        }
+        Ok(part)
+    }
+
+    fn disk(&self, source: std::io::Error) -> DownloadError {
+        DownloadError::Disk { path: self.path.clone(), done: self.length, source }
+    }
+
+    /// Forgets what has arrived.
+    fn clear(&mut self) -> Result<(), DownloadError> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|source| self.disk(source))?;
+        self.length = 0;
+        self.about = About { url: self.about.url.clone(), validator: None, total: None };
+        Ok(())
+    }
+
+    /// Notes what the bytes that come now are a part of.
+    fn describe(&mut self, headers: &HeaderMap, total: Option<u64>) -> Result<(), DownloadError> {
+        let strong = text(headers, header::ETAG).filter(|tag| !tag.starts_with("W/"));
+        let validator = strong.or_else(|| text(headers, header::LAST_MODIFIED)).map(str::to_owned);
+        let about = About { url: self.about.url.clone(), validator, total };
+        if about != self.about || self.length == 0 {
+            let text = serde_json::to_vec(&about).unwrap_or_default();
+            std::fs::write(beside(&self.dest, ".part.json"), text).map_err(|source| self.disk(source))?;
+            self.about = about;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
+        self.file.write_all(bytes).map_err(|source| self.disk(source))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Its size and checksum, if they are the right ones.
+    fn check(&mut self, options: &Options) -> Result<(u64, String), DownloadError> {
+        let url = || self.about.url.clone();
+        self.file.sync_all().map_err(|source| self.disk(source))?;
+        if let Some(wanted) = options.size.filter(|wanted| *wanted != self.length) {
+            return Err(DownloadError::Size { url: url(), wanted, got: self.length });
+        }
+        let got = sha256_file(&self.path).map_err(|e| self.disk(std::io::Error::other(e)))?;
+        match &options.sha256 {
+            Some(wanted) if *wanted != got => Err(DownloadError::Checksum { url: url(), wanted: wanted.clone(), got }),
+            _ => Ok((self.length, got)),
+        }
+    }
+
+    fn into_place(self) -> Result<(), DownloadError> {
+        std::fs::rename(&self.path, &self.dest).map_err(|source| self.disk(source))?;
+        // Only a note; a later download of the same name starts from nothing without its part.
+        let _ = std::fs::remove_file(beside(&self.dest, ".part.json"));
+        Ok(())
+    }
+
+    /// Takes away what is of no use to a later call.
+    fn discard(&self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(beside(&self.dest, ".part.json"));
+    }
+}
+
+fn beside(dest: &Path, ending: &str) -> PathBuf {
+    let mut name = dest.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    dest.with_file_name(name)
+}

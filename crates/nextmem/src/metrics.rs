@@ -1,0 +1,254 @@
+//! `nextmem metrics`: every text metric of a file of pairs, to be held against the Python packages.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use nextmem_eval::metric::{Meteor, TEXT_METRICS, TextMetric, WordNet, corpus_bleu};
+use nextmem_model::write_atomically;
+use serde_json::Value;
+
+use crate::cli::BadInput;
+use crate::progress::Bars;
+
+/// The columns without `--all`, the first of [`TEXT_METRICS`].
+const COLUMNS: usize = 7;
+/// Pairs that a thread takes at once.
+const CHUNK: usize = 16;
+
+/// What is scored, and how.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A file of lines like {"prediction": "..", "reference": ".."}, other keys allowed; - is standard input
+    pairs: PathBuf,
+    /// METEOR with synonyms from this WordNet 3.x `dict` directory (index.*, data.*, *.exc); without it equal words and stems
+    #[arg(long)]
+    wordnet: Option<PathBuf>,
+    /// Also rouge_2, chrf and number, date and name fidelity
+    #[arg(long)]
+    all: bool,
+    /// Write the lines to this file instead of standard output
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// A text and what it should be.
+struct Pair {
+    prediction: String,
+    reference: String,
+}
+
+/// Writes one JSON object a pair, in the order of the pairs, and the means on stderr.
+///
+/// # Errors
+/// [`BadInput`] for a file that is no list of pairs, before anything is written.
+pub fn metrics(options: &Options) -> Result<()> {
+    let pairs = read_pairs(&options.pairs)?;
+    let meteor = match &options.wordnet {
+        Some(dir) => Meteor::with_wordnet(WordNet::open(dir).map_err(|e| BadInput(e.to_string()))?),
+        None => Meteor::EXACT_AND_STEM,
+    };
+    let columns = if options.all { TEXT_METRICS.len() } else { COLUMNS };
+    let metrics: Vec<&dyn TextMetric> =
+        TEXT_METRICS[..columns].iter().map(|metric| if metric.name() == meteor.name() { &meteor } else { *metric }).collect();
+    let scores = score(&pairs, &metrics);
+    let mut lines = String::new();
+    for row in &scores {
+        let cells = metrics.iter().zip(row).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value)));
+        let _ = writeln!(lines, "{{{}}}", cells.collect::<Vec<_>>().join(","));
+    }
+    match &options.out {
+        Some(path) => write_atomically(path, lines.as_bytes())?,
+        None => write_stdout(&lines)?,
+    }
+    eprint!("{}", summary(&pairs, &metrics, &scores));
+    Ok(())
+}
+
+/// A reader that stops early, like `head`, is no error.
+fn write_stdout(lines: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output"),
+        _ => Ok(()),
+    }
+}
+
+fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
+    let from_stdin = path.as_os_str() == "-";
+    let name = if from_stdin { "standard input".to_string() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if from_stdin { std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes) } else { std::fs::read(path) };
+    let bytes = read.map_err(|e| BadInput(format!("{name}: {e}")))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let lines: Vec<&[u8]> = bytes.trim_ascii_end().split(|byte| *byte == b'\n').collect();
+    if bytes.trim_ascii().is_empty() {
+        return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
+    }
+    let pair = |(i, line): (usize, &&[u8])| {
+        read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into())
+    };
+    lines.iter().enumerate().map(pair).collect()
+}
+
+fn read_pair(line: &[u8]) -> Result<Pair, String> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Err("empty line - expected a JSON object with `prediction` and `reference`".into());
+    }
+    let mut value: Value = serde_json::from_slice(line).map_err(|e| {
+        // serde_json counts lines within the one line.
+        let reason = e.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        format!("column {}: no JSON: {reason} - expected one object a line", e.column())
+    })?;
+    let Some(object) = value.as_object_mut() else {
+        return Err(format!("{} - expected a JSON object with `prediction` and `reference`", kind(&value)));
+    };
+    let mut text = |key: &str| match object.remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(format!("`{key}` is {} - expected a string", kind(&other))),
+        None => Err(format!("no `{key}` - expected a JSON object with `prediction` and `reference`")),
+    };
+    Ok(Pair { prediction: text("prediction")?, reference: text("reference")? })
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// One row a pair, one value a metric; all cores take chunks of pairs until none is left.
+fn score(pairs: &[Pair], metrics: &[&dyn TextMetric]) -> Vec<Vec<f64>> {
+    let bars = Bars::new("metrics");
+    bars.begin(0, pairs.len());
+    let begun = Instant::now();
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let rows = Mutex::new(vec![Vec::new(); pairs.len()]);
+    let work = || {
+        loop {
+            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
+            let Some(chunk) = pairs.get(start..(start + CHUNK).min(pairs.len())).filter(|chunk| !chunk.is_empty()) else { return };
+            let scored: Vec<Vec<f64>> =
+                chunk.iter().map(|pair| metrics.iter().map(|m| m.score(&pair.prediction, &pair.reference)).collect()).collect();
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            rows[start..start + chunk.len()].clone_from_slice(&scored);
+            bars.at(done.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len(), "");
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pairs.len().div_ceil(CHUNK));
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    bars.finish(&format!("{} pairs in {:.1} s", pairs.len(), begun.elapsed().as_secs_f64()));
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Means, one metric a line; where a metric does not apply to every pair, the mean over those it applies to.
+fn summary(pairs: &[Pair], metrics: &[&dyn TextMetric], scores: &[Vec<f64>]) -> String {
+    let mut out = format!("{:<12} {:>8} {:>7}  version\n", "metric", "mean", "pairs");
+    for (column, metric) in metrics.iter().enumerate() {
+        let applies = |(pair, _): &(&Pair, &Vec<f64>)| metric.applies(&pair.prediction, &pair.reference);
+        let values: Vec<f64> = pairs.iter().zip(scores).filter(applies).map(|(_, row)| row[column]).collect();
+        let mean = match values.len() {
+            0 => "-".to_string(),
+            n => format!("{:.4}", values.iter().sum::<f64>() / n as f64),
+        };
+        let _ = writeln!(out, "{:<12} {mean:>8} {:>7}  {}", metric.name(), values.len(), metric.version());
+    }
+    let corpus = corpus_bleu(pairs.iter().map(|pair| (pair.prediction.as_str(), pair.reference.as_str())));
+    let _ = writeln!(out, "{:<12} {corpus:>8.4} {:>7}  1 (sacrebleu corpus BLEU, 13a, exp, /100)", "corpus bleu", pairs.len());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn options(dir: &Path, text: &str) -> Options {
+        let pairs = dir.join("pairs.jsonl");
+        std::fs::write(&pairs, text).unwrap();
+        Options { pairs, wordnet: None, all: false, out: Some(dir.join("scores.jsonl")) }
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path(), text);
+        let error = metrics(&options).unwrap_err();
+        assert!(error.is::<BadInput>());
+        let path = options.pairs.display().to_string();
+        assert_eq!(error.to_string().strip_prefix(&path).unwrap(), expected);
+        assert!(!options.out.unwrap().exists());
+    }
+
+    #[test]
+    fn columns_come_in_order_one_line_a_pair() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "\u{feff}{\"id\": 7, \"prediction\": \"the cat sat\", \"reference\": \"the cat sat\"}\r\n{\"reference\":\"x\",\"prediction\":\"\"}\n\n";
+        let mut options = options(dir.path(), text);
+        metrics(&options).unwrap();
+        let written = || std::fs::read_to_string(dir.path().join("scores.jsonl")).unwrap();
+        let lines = written();
+        let [first, second] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+        let start = "{\"f1\":1.0,\"exact_match\":1.0,\"rouge_1\":1.0,\"rouge_l\":1.0,\"bleu\":1.0,\"bleu_nltk\":0.562341325190349";
+        assert!(first.starts_with(start) && first.ends_with(",\"meteor\":0.9814814814814815}"), "{first}");
+        assert_eq!(second, "{\"f1\":0.0,\"exact_match\":0.0,\"rouge_1\":0.0,\"rouge_l\":0.0,\"bleu\":0.0,\"bleu_nltk\":0.0,\"meteor\":0.0}");
+        options.all = true;
+        metrics(&options).unwrap();
+        let value: Value = serde_json::from_str(written().lines().next().unwrap()).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), TEXT_METRICS.len());
+        assert_eq!(value["number_f1"], 1.0);
+    }
+
+    #[test]
+    fn more_pairs_than_a_thread_takes_stay_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let text: String = (0..100).map(|i| format!("{{\"prediction\":\"{}\",\"reference\":\"w\"}}\n", "w ".repeat(i + 1))).collect();
+        metrics(&options(dir.path(), &text)).unwrap();
+        let lines = std::fs::read_to_string(dir.path().join("scores.jsonl")).unwrap();
+        let f1: Vec<f64> = lines.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["f1"].as_f64().unwrap()).collect();
+        assert_eq!(f1.len(), 100);
+        assert!(f1.windows(2).all(|pair| pair[0] > pair[1]), "{f1:?}");
+    }
+
+    #[test]
+    fn bad_pairs_name_file_and_line() {
+        let good = "{\"prediction\":\"a\",\"reference\":\"b\"}\n";
+        let wanted = "expected a JSON object with `prediction` and `reference`";
+        refused("", ": no pairs - expected lines like {\"prediction\": \"..\", \"reference\": \"..\"}");
+        refused(" \n\n", ": no pairs - expected lines like {\"prediction\": \"..\", \"reference\": \"..\"}");
+        refused(&format!("{good}\n{good}"), &format!(": line 2: empty line - {wanted}"));
+        refused(&format!("{good}[1]\n"), &format!(": line 2: a list - {wanted}"));
+        refused(&format!("{good}{{\"prediction\":\"a\"}}\n"), &format!(": line 2: no `reference` - {wanted}"));
+        refused("{\"prediction\":null,\"reference\":\"b\"}", ": line 1: `prediction` is null - expected a string");
+        refused("{\"prediction\":\"a\",\"reference\":3}", ": line 1: `reference` is a number - expected a string");
+        refused(&format!("{good}{{\"prediction\"\n"), ": line 2: column 13: no JSON: EOF while parsing an object - expected one object a line");
+        refused("{\"prediction\":\"\\ud800\",\"reference\":\"b\"}", ": line 1: column 22: no JSON: unexpected end of hex escape - expected one object a line");
+    }
+
+    #[test]
+    fn a_missing_file_and_a_folder_that_is_no_wordnet_are_bad_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path(), "{\"prediction\":\"a\",\"reference\":\"b\"}");
+        options.wordnet = Some(dir.path().to_owned());
+        let error = metrics(&options).unwrap_err();
+        assert!(error.is::<BadInput>() && error.to_string().contains("data.noun: "), "{error}");
+        options.pairs = dir.path().join("none.jsonl");
+        let error = metrics(&options).unwrap_err();
+        assert!(error.is::<BadInput>() && error.to_string().contains("none.jsonl: "), "{error}");
+    }
+}

@@ -1,0 +1,211 @@
+//! `reproduce`: the paper's tables and figures, ours beside the published numbers, each from one command.
+//!
+//! A recipe (`experiments/reproduce/SCALE.toml`) names the experiments. Runs that are finished are used as they are, the others
+//! are run; every table is written as Markdown, CSV and LaTeX, every figure as SVG and PNG beside the table of its numbers.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use nextmem_eval::sheet::Sheet;
+use serde::Deserialize;
+
+mod figures;
+mod tables;
+
+use crate::cli::BadInput;
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::run;
+use crate::run_dir::RunDir;
+
+/// What is wanted.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The table or figure
+    #[arg(value_enum)]
+    what: What,
+    /// The recipe: experiments/reproduce/SCALE.toml; nano runs on a CPU, paper needs a GPU and Qwen3-8B
+    #[arg(long, default_value = "nano")]
+    scale: String,
+    /// Where the files go [default: results/reproduce/SCALE]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Use finished runs only; say what is missing instead of running it
+    #[arg(long)]
+    no_run: bool,
+}
+
+/// Everything that can be reproduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum What {
+    /// Table 1: factual reconstruction
+    Table1,
+    /// Table 2: contextual generation
+    Table2,
+    /// Table 3: dense passage retrieval
+    Table3,
+    /// Table 4: ablations
+    Table4,
+    /// F1 against Gaussian noise on the latents
+    FigNoise,
+    /// F1 against the length of the passage
+    FigLength,
+    /// Which latent holds which segment
+    FigSegments,
+    /// F1 against the number of latents
+    FigLatents,
+    /// Bytes against F1, for every number of latents and quantiser
+    FigRate,
+    /// Where the first error is, teacher-forced and free-running
+    FigErrors,
+    /// Storage formats against quality
+    Storage,
+    /// Random, shuffled and patterned text; foreign and empty latents
+    Controls,
+    /// All of them
+    All,
+}
+
+/// The experiments behind the tables and figures.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recipe {
+    /// Tables 1 to 3.
+    main: PathBuf,
+    /// The analyses.
+    analysed: PathBuf,
+    /// The same with other numbers of latents.
+    latents: Vec<PathBuf>,
+    /// Passages per condition of an analysis.
+    passages: usize,
+    /// The rows of table 4.
+    ablations: Vec<Ablation>,
+}
+
+/// A row of table 4.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ablation {
+    /// Its name, the paper's where the paper has the row.
+    label: String,
+    /// Its experiment.
+    experiment: PathBuf,
+    /// The method whose samples count: dense, or sparse-no-scales for the ablation of the scales.
+    method: String,
+}
+
+/// What a table or figure is made from.
+struct Reproduction {
+    recipe: Recipe,
+    scale: String,
+    out: PathBuf,
+    no_run: bool,
+}
+
+/// Makes what is wanted, and an index of everything that is in the directory.
+pub fn reproduce(options: &Options) -> Result<()> {
+    let path = PathBuf::from(format!("experiments/reproduce/{}.toml", options.scale));
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        BadInput(format!("--scale {}: {}: {e}; expected a recipe of that name, like nano or paper", options.scale, path.display()))
+    })?;
+    let recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
+    let out = options.out.clone().unwrap_or_else(|| Path::new("results/reproduce").join(&options.scale));
+    let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
+    let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
+    let wanted = if options.what == What::All { all } else { vec![options.what] };
+    for what in wanted {
+        reproduction.make(what).with_context(|| name(what))?;
+    }
+    reproduction.index()
+}
+
+fn name(what: What) -> String {
+    what.to_possible_value().map_or(String::new(), |v| v.get_name().to_string())
+}
+
+impl Reproduction {
+    fn make(&self, what: What) -> Result<()> {
+        match what {
+            What::Table1 => self.write(&tables::reconstruction(&self.finished(&self.recipe.main)?)?),
+            What::Table2 => self.write(&tables::contextual_qa(&self.finished(&self.recipe.main)?)?),
+            What::Table3 => self.write(&tables::retrieval(&self.finished(&self.recipe.main)?)?),
+            What::Table4 => {
+                let rows = self.recipe.ablations.iter().map(|a| Ok((a.label.as_str(), self.finished(&a.experiment)?, a.method.as_str())));
+                self.write(&[tables::ablations(&rows.collect::<Result<Vec<_>>>()?)?])
+            }
+            What::All => Ok(()),
+            figure => {
+                let several = matches!(figure, What::FigLatents | What::FigRate);
+                let run = self.finished(&self.recipe.analysed)?;
+                let others = if several { self.recipe.latents.as_slice() } else { &[] };
+                let others = others.iter().map(|path| self.finished(path)).collect::<Result<Vec<_>>>()?;
+                let analysis = figures::analysis(figure);
+                let report = crate::analysis::report(&run, analysis, self.recipe.passages, &others)?;
+                figures::draw(figure, &report, &self.out, &name(figure))?;
+                self.write(&[figures::sheet(&report, &name(figure))])
+            }
+        }
+    }
+
+    /// The directory of an experiment's run, run first if it is not finished.
+    fn finished(&self, path: &Path) -> Result<PathBuf> {
+        let plan = Experiment::load(path).and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
+        let dir = RunDir::planned(&plan);
+        if dir.holds(&plan) && dir.join("scores.json").is_file() {
+            return Ok(plan.dir);
+        }
+        if self.no_run {
+            bail!(BadInput(format!(
+                "{}: is not finished; run `nextmem run {}`, or leave out --no-run",
+                plan.dir.display(),
+                path.display()
+            )));
+        }
+        if let Some(missing) = plan.missing.first() {
+            bail!(BadInput(format!("{}: {missing}", path.display())));
+        }
+        eprintln!("running {}", path.display());
+        let (device, dir) = run::prepare(&plan, false)?;
+        run::run(&plan, &device, &dir)?;
+        Ok(plan.dir)
+    }
+
+    /// Prints a result's tables and writes them in every format.
+    fn write(&self, sheets: &[Sheet]) -> Result<()> {
+        std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
+        for sheet in sheets {
+            println!("{}", sheet.markdown());
+            let file = |extension: &str| self.out.join(format!("{}.{extension}", sheet.name));
+            nextmem_model::write_atomically(&file("md"), sheet.markdown().as_bytes())?;
+            nextmem_model::write_atomically(&file("csv"), sheet.csv().as_bytes())?;
+            nextmem_model::write_atomically(&file("tex"), sheet.latex(true).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// README.md of the directory: every table and figure in it, with its command.
+    fn index(&self) -> Result<()> {
+        let mut text = format!(
+            "# Tables and figures at the scale `{0}`\n\nEach is made by `nextmem reproduce NAME --scale {0}`, all of them by `nextmem reproduce all \
+             --scale {0}`; the runs behind them are those of `experiments/reproduce/{0}.toml`. Every table is there as .md, .csv and .tex, every \
+             figure as .svg and .png.\n",
+            self.scale
+        );
+        let mut files: Vec<String> = std::fs::read_dir(&self.out)?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".md").map(String::from))
+            .filter(|name| name != "README")
+            .collect();
+        files.sort_by_key(|name| (!name.starts_with("table"), name.clone()));
+        for file in files {
+            let table = std::fs::read_to_string(self.out.join(format!("{file}.md")))?;
+            text.push_str(&format!("\n{}", table.replacen("## ", &format!("## {file}: "), 1)));
+            if self.out.join(format!("{file}.png")).is_file() {
+                text.push_str(&format!("\n![{file}]({file}.png)\n"));
+            }
+        }
+        nextmem_model::write_atomically(&self.out.join("README.md"), text.as_bytes())?;
+        eprintln!("everything is in {}", self.out.join("README.md").display());
+        Ok(())
+    }
+}

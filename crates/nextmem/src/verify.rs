@@ -1,0 +1,120 @@
+//! `verify`: whether a directory is a whole checkpoint or adapter, every file and every tensor, before gigabytes are read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use nextmem_data::sha256_file;
+use nextmem_model::{DecoderConfig, TensorFiles, Tokenizer, audit_decoder, load_adapter};
+
+use crate::cli::BadInput;
+use crate::device;
+use crate::parts::read_special;
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A Hugging Face directory of a dense Qwen3, or a PEFT directory
+    dir: PathBuf,
+    /// The backbone that a PEFT directory is for
+    #[arg(long)]
+    backbone: Option<PathBuf>,
+    /// Print the SHA-256 of every file too; reads all of them
+    #[arg(long)]
+    sha256: bool,
+}
+
+/// Prints what is there and everything that is wrong.
+///
+/// # Errors
+/// [`BadInput`] with the number of problems.
+pub fn verify(options: &Options) -> Result<()> {
+    let dir = &options.dir;
+    if !dir.is_dir() {
+        bail!(BadInput(format!("{}: no such directory; expected a Hugging Face or a PEFT directory", dir.display())));
+    }
+    let (problems, notes) = match dir.join("adapter_config.json").is_file() {
+        true => adapter(dir, options.backbone.as_deref()),
+        false => checkpoint(dir),
+    };
+    println!("{}", files(dir, options.sha256)?);
+    notes.iter().for_each(|note| println!("{note}"));
+    if problems.is_empty() {
+        println!("{}: whole", dir.display());
+        return Ok(());
+    }
+    problems.iter().for_each(|problem| println!("problem: {problem}"));
+    bail!(BadInput(format!("{}: {} problems, expected none; download or write what is named again", dir.display(), problems.len())))
+}
+
+fn checkpoint(dir: &Path) -> (Vec<String>, Vec<String>) {
+    let mut problems: Vec<String> = audit_decoder(dir, &device::host()).iter().map(|e| e.to_string()).collect();
+    let mut notes = Vec::new();
+    if let Ok(config) = DecoderConfig::open(dir) {
+        let head = if config.tie_word_embeddings { "tied" } else { "untied" };
+        notes.push(format!(
+            "Qwen3, {} layers, hidden {}, {} of {} heads for keys and values, vocabulary {}, {head} head, {} parameters",
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.num_key_value_heads,
+            config.num_attention_heads,
+            config.vocab_size,
+            config.num_params()
+        ));
+        match Tokenizer::open(dir) {
+            Ok(t) if t.vocab_size() > config.vocab_size => {
+                problems.push(format!("the tokenizer has {} entries, config.json's vocab_size is {}", t.vocab_size(), config.vocab_size));
+            }
+            Ok(t) => notes.push(format!("tokenizer: {} entries with [SoD] as {}, ends of text {:?}", t.vocab_size(), t.sod(), t.end_ids())),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    (problems, notes)
+}
+
+fn adapter(dir: &Path, backbone: Option<&Path>) -> (Vec<String>, Vec<String>) {
+    let Some(backbone) = backbone else {
+        let note = "a PEFT adapter: name its --backbone to check names and shapes".to_string();
+        return (TensorFiles::open_file(&dir.join("adapter_model.safetensors")).err().iter().map(|e| e.to_string()).collect(), vec![note]);
+    };
+    let device = device::host();
+    let checked = || -> Result<String> {
+        let config = DecoderConfig::open(backbone)?;
+        load_adapter(dir, &config, &device)?;
+        let special = read_special(dir, config.hidden_size, &device)?;
+        Ok(format!("a LoRA that fits {}, special tokens: {}", backbone.display(), if special.is_some() { "yes" } else { "none" }))
+    };
+    match checked() {
+        Ok(note) => (Vec::new(), vec![note]),
+        Err(error) => (vec![format!("{error:#}")], Vec::new()),
+    }
+}
+
+/// Every file with its size, its tensors by type, and its hash if wanted.
+fn files(dir: &Path, hash: bool) -> Result<Table> {
+    let mut table = Table::new();
+    let headers = ["file", "bytes", "tensors", "SHA-256"];
+    table.load_style(UTF8_FULL_CONDENSED).set_header(&headers[..if hash { 4 } else { 3 }]);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.is_file()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
+        let tensors = match name.ends_with(".safetensors") {
+            true => TensorFiles::open_file(&path).map_or("not whole".into(), |files| {
+                let mut types: Vec<String> = files.keys().filter_map(|key| files.dtype(key)).collect();
+                let count = types.len();
+                types.sort();
+                types.dedup();
+                format!("{count} {}", types.join(" "))
+            }),
+            false => "-".into(),
+        };
+        let mut row = vec![name, path.metadata()?.len().to_string(), tensors];
+        if hash {
+            row.push(sha256_file(&path)?);
+        }
+        table.add_row(row);
+    }
+    Ok(table)
+}
