@@ -84,7 +84,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// The file is one of another dataset.
-    #[error("{} is no {expected} - it looks like {got}; check the name of the set and the path", path.display())]
+    #[error("{} is not {expected} - it looks like {got}; check the name of the set and the path", path.display())]
     WrongKind {
         /// The file.
         path: PathBuf,

@@ -143,7 +143,7 @@ fn a_set_of_another_name_is_refused_at_its_first_record() {
     for set in DatasetName::ALL {
         for (name, title) in files.iter().filter(|(_, title)| *title != set.title()) {
             let error = prepare(set, data.join(name), &PrepareOptions::default()).expect_err(name).to_string();
-            assert!(error.contains(&format!("is no {} - it looks like {title}", set.title())), "{error}");
+            assert!(error.contains(&format!("is not {} - it looks like {title}", set.title())), "{error}");
         }
     }
     let evidence = prepare(DatasetName::Hotpotqa, data.join("hotpotqa/hotpotqa_evidence_1000.json"), &PrepareOptions::default());

@@ -6,6 +6,7 @@ pub mod analysis;
 pub mod bertscore;
 mod error;
 mod interval;
+pub mod judge;
 pub mod metric;
 mod normalize;
 mod published;

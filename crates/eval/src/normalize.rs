@@ -38,7 +38,17 @@ pub fn squad_words(text: &str) -> Vec<String> {
 
 /// Whether Python's `\w` takes the character: its letters and numbers are narrower than Rust's. (No underscore comes here.)
 fn is_word(c: char) -> bool {
-    let marked = || NOT_WORD.binary_search_by(|(first, last)| if *last < c as u32 { Less } else if *first > c as u32 { Greater } else { Equal });
+    let marked = || {
+        NOT_WORD.binary_search_by(|(first, last)| {
+            if *last < c as u32 {
+                Less
+            } else if *first > c as u32 {
+                Greater
+            } else {
+                Equal
+            }
+        })
+    };
     c.is_alphanumeric() && (c.is_ascii() || marked().is_err())
 }
 

@@ -39,8 +39,8 @@ pub fn markdown(scores: &[Score], run: &str, backbone: &str) -> String {
     let mut out =
         format!("# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise).\n");
     for task in Task::ALL {
-        let mut datasets: Vec<&str> = scores.iter().filter(|s| s.task == task.name()).map(|s| s.dataset.as_str()).collect();
-        datasets.dedup();
+        // The scores come method by method, so that datasets return.
+        let datasets = unique(scores.iter().filter(|s| s.task == task.name()).map(|s| s.dataset.as_str()));
         for dataset in datasets {
             let of_task: Vec<&Score> = scores.iter().filter(|s| s.task == task.name() && s.dataset == dataset).collect();
             push_table(&mut out, task, dataset, &of_task, backbone);
@@ -137,6 +137,15 @@ mod tests {
             high: value + 0.1,
             n: 7,
         }
+    }
+
+    #[test]
+    fn every_dataset_has_one_table() {
+        let on = |dataset: &str, method: &str| Score { dataset: dataset.into(), ..score(Task::Reconstruction, method, "f1", 0.5) };
+        let scores = [on("race", "text"), on("squad", "text"), on("race", "icae"), on("squad", "icae")];
+        let text = markdown(&scores, "demo", "nano");
+        assert_eq!(text.matches("factual reconstruction: race").count(), 1, "{text}");
+        assert_eq!(text.matches("| ICAE | nano |").count(), 2, "{text}");
     }
 
     #[test]

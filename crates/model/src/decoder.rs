@@ -145,8 +145,8 @@ impl Decoder {
         self.embed_tokens = self.embed_tokens.map(|table| {
             rows.iter().fold(table, |table, (to, from)| {
                 let (to, from) = (*to as usize, *from as usize);
-                let row = table.clone().slice([from..from + 1]);
-                table.slice_assign([to..to + 1], row)
+                let (width, row) = (table.dims()[1], table.clone().narrow(0, from, 1));
+                table.slice_assign([to..to + 1, 0..width], row)
             })
         });
         self

@@ -9,8 +9,8 @@ impl SpecialDelta {
         let first = self.sod as usize;
         decoder.embed_tokens = decoder.embed_tokens.map(|table| {
             let rows = 2.min(table.dims()[0].saturating_sub(first));
-            let old = table.clone().slice([first..first + rows]);
-            table.slice_assign([first..first + rows], old + self.delta.clone().narrow(0, 0, rows))
+            let (width, old) = (table.dims()[1], table.clone().narrow(0, first, rows));
+            table.slice_assign([first..first + rows, 0..width], old + self.delta.clone().narrow(0, 0, rows))
         });
         decoder
     }

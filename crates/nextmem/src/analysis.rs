@@ -143,11 +143,11 @@ pub fn analyze(options: &Options) -> Result<()> {
     if options.out.is_some() && wanted.len() > 1 {
         bail!(BadInput("--out names one file, got it with `all`; leave it out, or name one analysis".into()));
     }
-    let mut config = AnalysisConfig::default();
+    let (plan, parts) = finished(&options.run)?;
+    let mut config = plan.experiment.analysis.clone().unwrap_or_default();
     config.passages = options.passages.unwrap_or(config.passages);
     config.check()?;
 
-    let (plan, parts) = finished(&options.run)?;
     let others = options.with.iter().map(|root| finished(root)).collect::<Result<Vec<_>>>()?;
     for (other, _) in &others {
         if other.data_identity != plan.data_identity {

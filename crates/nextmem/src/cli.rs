@@ -9,7 +9,7 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{analysis, bench, compare, device, explain, export_hf, import, lm_eval, memory, parity, plot, portability, reproduce, run, source, tensorboard, verify};
+use crate::{analysis, bench, compare, data, device, explain, export_hf, import, judge, lm_eval, memory, metrics, parity, plot, portability, reproduce, run, source, tensorboard, verify};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
@@ -54,6 +54,8 @@ enum Verb {
     },
     /// Compare two runs, or two methods (RUN:METHOD), sample by sample: means, intervals, tests; needs no model
     Compare(compare::Options),
+    /// Score pairs of texts (JSON lines of prediction and reference) with every text metric, one JSON object a line; needs no model
+    Metrics(metrics::Options),
     /// Write the results of a run in the files of another tool
     Export {
         /// The run's directory, like results/quickstart
@@ -68,6 +70,11 @@ enum Verb {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Download official datasets and turn them into records of the three tasks
+    #[command(subcommand)]
+    Data(data::DataVerb),
+    /// Let an LLM judge the answers of a run; needs an endpoint of OpenAI's kind
+    Judge(judge::Options),
     /// Make a table or a figure of the paper, ours beside the published numbers; runs what is not finished
     Reproduce(reproduce::Options),
     /// Draw the training curves of a run
@@ -260,8 +267,11 @@ impl Cli {
                 written.map_err(failed)?.iter().for_each(|path| println!("{}", path.display()));
                 Ok(())
             }
+            Verb::Data(verb) => data::execute(&verb).map_err(failed),
+            Verb::Judge(options) => judge::judge(&options).map_err(failed),
             Verb::Reproduce(options) => reproduce::reproduce(&options).map_err(failed),
             Verb::Plot { run, out } => plot::plot(&run, out.as_deref()).map_err(failed),
+            Verb::Metrics(options) => metrics::metrics(&options).map_err(failed),
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
             Verb::Verify(options) => verify::verify(&options).map_err(failed),
             Verb::Import(options) => import::import(&options).map_err(failed),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use nextmem_data::{Count, DatasetName, Level, PrepareOptions, Prepared, Split, prepare as prepare_set, sha256_file};
 use nextmem_model::write_atomically;
 use serde_json::{Value, json};
@@ -163,7 +163,7 @@ fn inputs(from: &Path, files: &[PathBuf]) -> Result<Value> {
 fn report(prepared: &Prepared, outputs: &[Value]) -> String {
     let read: Vec<String> = prepared.read.iter().map(|(what, count)| format!("{count} {what}")).collect();
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
+    table.load_style(ASCII_MARKDOWN);
     table.set_header(["task", "file", "records", "median words", "most words", "sha256"]);
     for column in 2..5 {
         if let Some(column) = table.column_mut(column) {

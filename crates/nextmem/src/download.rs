@@ -306,7 +306,7 @@ impl Part {
         let fresh = fits.is_none();
         let about = fits.unwrap_or(About { url: url.into(), validator: None, total: None });
         let mut part = Self { dest: dest.to_owned(), path: path.clone(), file, length, about };
-        if fresh {
+        if fresh && part.length > 0 {
             part.clear()?;
         }
         Ok(part)

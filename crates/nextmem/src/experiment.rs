@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::analysis::AnalysisConfig;
+use nextmem_eval::bertscore::BertScoreConfig;
+use nextmem_eval::judge::JudgeConfig;
 use nextmem_model::Decoding;
 use nextmem_training::{LoopConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,10 @@ pub struct Experiment {
     /// The tasks.
     #[serde(default)]
     pub eval: EvalConfig,
+    /// The sweeps of `nextmem analyze`; absent: the paper's.
+    pub analysis: Option<AnalysisConfig>,
+    /// Who judges the answers of task 2, by `nextmem judge`; absent: nobody.
+    pub judge: Option<JudgeConfig>,
 }
 
 /// Backend, device and float type.
@@ -129,6 +136,8 @@ pub struct DataConfig {
     pub text: Option<TextConfig>,
     /// SQuAD's official JSON.
     pub squad: Option<SquadConfig>,
+    /// Official prepared files, `recs_*.json`, of any datasets.
+    pub prepared: Option<PreparedConfig>,
 }
 
 /// The facts generator.
@@ -160,6 +169,21 @@ pub struct SquadConfig {
     /// The file whose paragraphs test; may equal `train`, then a hash of the passage puts a tenth aside for it.
     pub test: PathBuf,
     /// Most words of a passage; longer ones are left out and counted.
+    pub max_words: usize,
+}
+
+/// Prepared files of task 1, as `nextmem data prepare` writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreparedConfig {
+    /// Its name in tables and file names.
+    pub name: String,
+    /// The files that train.
+    pub train: Vec<PathBuf>,
+    /// The files that test; without any a hash of the passage puts a tenth of `train` aside for it.
+    #[serde(default)]
+    pub test: Vec<PathBuf>,
+    /// Most words of a passage; longer ones are left out.
     pub max_words: usize,
 }
 
@@ -275,6 +299,8 @@ pub struct EvalConfig {
     /// Passages encoded, decoded or answered at once.
     #[serde(default = "defaults::eval_batch")]
     pub batch_size: usize,
+    /// BERTScore of task 1 with this encoder; absent: none.
+    pub bertscore: Option<BertScoreConfig>,
     /// Task 1.
     pub reconstruction: Option<TaskConfig>,
     /// Task 2.
@@ -285,7 +311,7 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { batch_size: defaults::eval_batch(), reconstruction: None, contextual_qa: None, retrieval: None }
+        Self { batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use nextmem_eval::bertscore::{BERTSCORE, BertScore, BertScoreConfig};
 use nextmem_eval::metric::{Meteor, TEXT_METRICS, TextMetric, WordNet, corpus_bleu};
 use nextmem_model::write_atomically;
 use serde_json::Value;
@@ -32,6 +33,9 @@ pub struct Options {
     /// Also rouge_2, chrf and number, date and name fidelity
     #[arg(long)]
     all: bool,
+    /// Also BERTScore with the encoder in this Hugging Face directory (BERT or RoBERTa), on the CPU
+    #[arg(long)]
+    bertscore: Option<PathBuf>,
     /// Write the lines to this file instead of standard output
     #[arg(long)]
     out: Option<PathBuf>,
@@ -57,9 +61,11 @@ pub fn metrics(options: &Options) -> Result<()> {
     let metrics: Vec<&dyn TextMetric> =
         TEXT_METRICS[..columns].iter().map(|metric| if metric.name() == meteor.name() { &meteor } else { *metric }).collect();
     let scores = score(&pairs, &metrics);
+    let encoded = options.bertscore.as_deref().map(|dir| bertscore(dir, &pairs)).transpose()?;
     let mut lines = String::new();
-    for row in &scores {
-        let cells = metrics.iter().zip(row).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value)));
+    for (i, row) in scores.iter().enumerate() {
+        let extra = encoded.iter().map(|values| format!("\"{BERTSCORE}\":{}", Value::from(values[i])));
+        let cells = metrics.iter().zip(row).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value))).chain(extra);
         let _ = writeln!(lines, "{{{}}}", cells.collect::<Vec<_>>().join(","));
     }
     match &options.out {
@@ -68,6 +74,15 @@ pub fn metrics(options: &Options) -> Result<()> {
     }
     eprint!("{}", summary(&pairs, &metrics, &scores));
     Ok(())
+}
+
+/// F1 of BERTScore for every pair.
+fn bertscore(dir: &Path, pairs: &[Pair]) -> Result<Vec<f64>> {
+    let encoder = BertScore::open(&BertScoreConfig::new(dir), &crate::device::host()).map_err(|e| BadInput(e.to_string()))?;
+    let texts: Vec<(&str, &str)> = pairs.iter().map(|p| (p.prediction.as_str(), p.reference.as_str())).collect();
+    let found = encoder.score(&texts, &|_| {})?;
+    eprintln!("{}; {} texts cut", encoder.version(), found.truncated);
+    Ok(found.values.iter().map(|v| v.f1).collect())
 }
 
 /// A reader that stops early, like `head`, is no error.
@@ -90,9 +105,7 @@ fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     if bytes.trim_ascii().is_empty() {
         return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
     }
-    let pair = |(i, line): (usize, &&[u8])| {
-        read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into())
-    };
+    let pair = |(i, line): (usize, &&[u8])| read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into());
     lines.iter().enumerate().map(pair).collect()
 }
 
@@ -169,7 +182,7 @@ fn summary(pairs: &[Pair], metrics: &[&dyn TextMetric], scores: &[Vec<f64>]) -> 
         let _ = writeln!(out, "{:<12} {mean:>8} {:>7}  {}", metric.name(), values.len(), metric.version());
     }
     let corpus = corpus_bleu(pairs.iter().map(|pair| (pair.prediction.as_str(), pair.reference.as_str())));
-    let _ = writeln!(out, "{:<12} {corpus:>8.4} {:>7}  1 (sacrebleu corpus BLEU, 13a, exp, /100)", "corpus bleu", pairs.len());
+    let _ = writeln!(out, "{:<12} {corpus:>8.4} {:>7}  1 (sacrebleu 2.6.0 corpus BLEU, 13a, exp, /100)", "corpus bleu", pairs.len());
     out
 }
 
@@ -206,7 +219,10 @@ mod tests {
         let [first, second] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
         let start = "{\"f1\":1.0,\"exact_match\":1.0,\"rouge_1\":1.0,\"rouge_l\":1.0,\"bleu\":1.0,\"bleu_nltk\":0.562341325190349";
         assert!(first.starts_with(start) && first.ends_with(",\"meteor\":0.9814814814814815}"), "{first}");
-        assert_eq!(second, "{\"f1\":0.0,\"exact_match\":0.0,\"rouge_1\":0.0,\"rouge_l\":0.0,\"bleu\":0.0,\"bleu_nltk\":0.0,\"meteor\":0.0}");
+        assert_eq!(
+            second,
+            "{\"f1\":0.0,\"exact_match\":0.0,\"rouge_1\":0.0,\"rouge_l\":0.0,\"bleu\":0.0,\"bleu_nltk\":0.0,\"meteor\":0.0}"
+        );
         options.all = true;
         metrics(&options).unwrap();
         let value: Value = serde_json::from_str(written().lines().next().unwrap()).unwrap();
@@ -236,8 +252,14 @@ mod tests {
         refused(&format!("{good}{{\"prediction\":\"a\"}}\n"), &format!(": line 2: no `reference` - {wanted}"));
         refused("{\"prediction\":null,\"reference\":\"b\"}", ": line 1: `prediction` is null - expected a string");
         refused("{\"prediction\":\"a\",\"reference\":3}", ": line 1: `reference` is a number - expected a string");
-        refused(&format!("{good}{{\"prediction\"\n"), ": line 2: column 13: no JSON: EOF while parsing an object - expected one object a line");
-        refused("{\"prediction\":\"\\ud800\",\"reference\":\"b\"}", ": line 1: column 22: no JSON: unexpected end of hex escape - expected one object a line");
+        refused(
+            &format!("{good}{{\"prediction\"\n"),
+            ": line 2: column 13: no JSON: EOF while parsing an object - expected one object a line",
+        );
+        refused(
+            "{\"prediction\":\"\\ud800\",\"reference\":\"b\"}",
+            ": line 1: column 22: no JSON: unexpected end of hex escape - expected one object a line",
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nextmem_eval::sheet::Sheet;
 use serde::Deserialize;
 
 mod figures;
-mod tables;
+pub mod tables;
 
 use crate::cli::BadInput;
 use crate::experiment::Experiment;

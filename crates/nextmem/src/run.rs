@@ -14,10 +14,13 @@ use nextmem_model::{
 };
 use nextmem_quant::Scales;
 
+use crate::bertscore::{bertscores, score_run};
 use crate::experiment::Experiment;
+use crate::judge::judge_scores;
 use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
+use crate::reproduce::tables;
 use crate::run_dir::{RunDir, peak_memory_mib, read_json};
 use crate::stages;
 
@@ -173,7 +176,10 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
             }
         }
     }
-    Ok(())
+    match &e.eval.bertscore {
+        Some(config) => score_run(dir, config, device),
+        None => Ok(()),
+    }
 }
 
 /// Scores the saved samples of a run again, writes scores.json and table.md, and returns the tables.
@@ -192,6 +198,9 @@ pub fn score(root: &Path) -> Result<String> {
             scores.extend(score_file(&file, &config.metrics)?);
         }
     }
+    // What needed a model or a judge is not computed again.
+    scores.extend(bertscores(root));
+    scores.extend(judge_scores(root));
     if scores.is_empty() {
         bail!("{}: no samples yet; run the experiment first", root.display());
     }
@@ -201,12 +210,22 @@ pub fn score(root: &Path) -> Result<String> {
     let table = markdown(&scores, &e.name, &backbone);
     dir.write("scores.json", format!("{}\n", serde_json::to_string_pretty(&scores)?).as_bytes())?;
     dir.write("table.md", table.as_bytes())?;
+    std::fs::create_dir_all(dir.join("tables")).with_context(|| dir.join("tables").display().to_string())?;
+    for task in Task::ALL {
+        let of_task: Vec<Score> = scores.iter().filter(|s| s.task == task.name()).cloned().collect();
+        if !of_task.is_empty() {
+            let sheet = tables::metrics(root, task.name(), &format!("{}: {}", e.name, task.name()), &of_task);
+            dir.write(&format!("tables/{}.csv", task.name()), sheet.csv().as_bytes())?;
+            dir.write(&format!("tables/{}.tex", task.name()), sheet.latex(true).as_bytes())?;
+        }
+    }
     Ok(table)
 }
 
 /// Text first, then dense, then quantised, then the baselines.
 fn row_order(path: &Path) -> (usize, String) {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    // Without `.jsonl`, so that `icae` stands before `icae-sparse`.
+    let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let order = [".text", ".dense", ".sparse", ".icae", ".dyprag", ".mean-pooled", ".bm25", ".bge"];
     let rank = order.iter().position(|m| name.contains(m)).unwrap_or(order.len());
     (rank, name)

@@ -1,6 +1,6 @@
 //! The passages and questions that an experiment's `[data]` stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use nextmem_eval::Task;
 use nextmem_training::Example;
 use serde_json::{Value, json};
 
-use crate::experiment::{DataConfig, EvalConfig, FactsConfig, SquadConfig, TaskConfig, TextConfig};
+use crate::experiment::{DataConfig, EvalConfig, FactsConfig, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
 
 /// Retrieval candidates when the experiment names none.
 const CANDIDATES: usize = 20;
@@ -29,6 +29,8 @@ pub enum Source {
     Text(TextConfig),
     /// SQuAD.
     Squad(SquadConfig),
+    /// Official prepared files of task 1.
+    Prepared(PreparedConfig),
     /// No data of its own: every task names prepared files.
     Nothing,
 }
@@ -36,21 +38,26 @@ pub enum Source {
 impl Source {
     /// Picks the kind that is set; facts come first when pretraining has several.
     pub fn of(data: &DataConfig, seed: u64) -> Result<Self> {
-        match (&data.facts, &data.text, &data.squad) {
-            (Some(facts), _, None) => Ok(Self::Facts(facts.clone(), seed)),
-            (None, Some(text), None) => Ok(Self::Text(text.clone())),
-            (None, None, Some(squad)) => Ok(Self::Squad(squad.clone())),
-            (None, None, None) => Ok(Self::Nothing),
-            _ => bail!("[data]: got [data.squad] beside another kind, expected one kind"),
+        match (&data.facts, &data.text, &data.squad, &data.prepared) {
+            (Some(facts), _, None, None) => Ok(Self::Facts(facts.clone(), seed)),
+            (None, Some(text), None, None) => Ok(Self::Text(text.clone())),
+            (None, None, Some(squad), None) => Ok(Self::Squad(squad.clone())),
+            (None, None, None, Some(prepared)) if prepared.train.is_empty() => {
+                bail!("data.prepared.train: got no file, expected at least one")
+            }
+            (None, None, None, Some(prepared)) => Ok(Self::Prepared(prepared.clone())),
+            (None, None, None, None) => Ok(Self::Nothing),
+            _ => bail!("[data]: got [data.squad] or [data.prepared] beside another kind, expected one kind"),
         }
     }
 
     /// Its name in tables and file names.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Facts(..) => "facts",
             Self::Text(_) => "text",
             Self::Squad(_) => "squad",
+            Self::Prepared(prepared) => &prepared.name,
             Self::Nothing => "prepared",
         }
     }
@@ -63,6 +70,10 @@ impl Source {
             Self::Text(text) => json!({"text": sha256_file(&text.path)?, "words": [text.min_words, text.max_words]}),
             Self::Squad(squad) => {
                 json!({"train": sha256_file(&squad.train)?, "test": sha256_file(&squad.test)?, "words": squad.max_words})
+            }
+            Self::Prepared(config) => {
+                let sums = |files: &[PathBuf]| files.iter().map(sha256_file).collect::<Result<Vec<_>, _>>();
+                json!({"prepared": sums(&config.train)?, "test": sums(&config.test)?, "words": config.max_words})
             }
         })
     }
@@ -88,7 +99,7 @@ impl Source {
         }
         let serves = match self {
             Self::Facts(..) => true,
-            Self::Text(_) => task == Task::Reconstruction,
+            Self::Text(_) | Self::Prepared(_) => task == Task::Reconstruction,
             Self::Squad(_) => task != Task::Retrieval,
             Self::Nothing => false,
         };
@@ -109,7 +120,7 @@ impl Source {
     pub fn training(&self) -> Result<Arc<dyn Dataset<String>>> {
         Ok(match self {
             Self::Facts(config, seed) => Arc::new(MapperDataset::new(training_facts(config, *seed), Texts)),
-            Self::Text(_) | Self::Squad(_) | Self::Nothing => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
+            Self::Text(_) | Self::Squad(_) | Self::Prepared(_) | Self::Nothing => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
         })
     }
 
@@ -117,7 +128,9 @@ impl Source {
     pub fn held_out(&self, split: Split, count: usize) -> Result<Vec<String>> {
         Ok(match self {
             Self::Facts(_, seed) => nextmem_data::passages(*seed, split, count),
-            Self::Text(_) | Self::Squad(_) | Self::Nothing => nextmem_data::select(self.passages(split)?, 1, Some(count)),
+            Self::Text(_) | Self::Squad(_) | Self::Prepared(_) | Self::Nothing => {
+                nextmem_data::select(self.passages(split)?, 1, Some(count))
+            }
         })
     }
 
@@ -130,6 +143,7 @@ impl Source {
                 let passages = load_squad(if split == Split::Train { &config.train } else { &config.test })?.passages;
                 squad_split(passages, config, split, |p| p)
             }
+            Self::Prepared(config) => prepared_split(config, split)?,
         })
     }
 
@@ -146,7 +160,7 @@ impl Source {
                 let stride = (items.len() / config.limit.max(1)).max(1);
                 nextmem_data::select(items, stride, Some(config.limit))
             }
-            Self::Text(_) | Self::Nothing => Vec::new(),
+            Self::Text(_) | Self::Prepared(_) | Self::Nothing => Vec::new(),
         })
     }
 
@@ -189,21 +203,38 @@ pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
 /// Keeps short passages; when one file both trains and tests, a hash of the passage puts a tenth on each held-out side.
 fn squad_split<T>(items: Vec<T>, config: &SquadConfig, split: Split, passage: impl Fn(&T) -> &str) -> Vec<T> {
     let shared = config.train == config.test;
-    let side = |text: &str| -> Split {
-        // By the passage itself, so that its questions follow it.
-        match text.bytes().fold(0u64, |h, b| nextmem_training::mix(h, u64::from(b))) % 10 {
-            0 => Split::Test,
-            1 => Split::Valid,
-            _ => Split::Train,
+    // By the passage itself, so that its questions follow it.
+    let kept = |text: &str| text.split_whitespace().count() <= config.max_words && (!shared || side(text) == split);
+    items.into_iter().filter(|item| kept(passage(item))).collect()
+}
+
+/// The passages of one side, each once; without test files a hash of the passage puts a tenth on each held-out side.
+fn prepared_split(config: &PreparedConfig, split: Split) -> Result<Vec<String>> {
+    let shared = config.test.is_empty();
+    let files = if split == Split::Train || shared { &config.train } else { &config.test };
+    let mut seen = HashSet::new();
+    let mut passages = Vec::new();
+    for file in files {
+        for text in load_passages(file)? {
+            let kept = text.split_whitespace().count() <= config.max_words && (!shared || side(&text) == split);
+            if kept && seen.insert(text.clone()) {
+                passages.push(text);
+            }
         }
-    };
-    items
-        .into_iter()
-        .filter(|item| {
-            let text = passage(item);
-            text.split_whitespace().count() <= config.max_words && (!shared || side(text) == split)
-        })
-        .collect()
+    }
+    if passages.is_empty() {
+        bail!("[data.prepared]: no passage of at most {} words on the {split:?} side of {} files", config.max_words, files.len());
+    }
+    Ok(passages)
+}
+
+/// Which side a passage is on where one file has to serve all.
+fn side(text: &str) -> Split {
+    match text.bytes().fold(0u64, |h, b| nextmem_training::mix(h, u64::from(b))) % 10 {
+        0 => Split::Test,
+        1 => Split::Valid,
+        _ => Split::Train,
+    }
 }
 
 /// Facts with their questions, for pretraining.

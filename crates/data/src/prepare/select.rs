@@ -30,7 +30,9 @@ impl Counts {
         }
     }
 
-    pub(super) fn into_vec(self) -> Vec<Count> {
+    /// The counts by task, those of all tasks first.
+    pub(super) fn into_vec(mut self) -> Vec<Count> {
+        self.0.sort_by_key(|count| count.task);
         self.0
     }
 }

@@ -197,7 +197,7 @@ fn a_file_of_the_wrong_kind_is_named() {
     for set in DatasetName::ALL {
         for (text, title) in texts.iter().filter(|(_, title)| *title != set.title()) {
             let error = prepared(set, text, &PrepareOptions::default()).expect_err("a failure").to_string();
-            assert!(error.contains("set.json is no ") && error.contains(&format!("it looks like {title}")), "{set}: {error}");
+            assert!(error.contains("set.json is not ") && error.contains(&format!("it looks like {title}")), "{set}: {error}");
         }
         assert!(matches!(prepared(set, " \n", &PrepareOptions::default()), Err(DataError::Empty { .. })), "{set}");
         assert!(matches!(prepared(set, r#"[{"question": "#, &PrepareOptions::default()), Err(DataError::Json { .. })), "{set}");

@@ -73,7 +73,7 @@ fn hotpotqa_as_parquet() {
     assert_eq!(files_of(dir.path(), Some(Split::Valid)).expect("files"), [path.clone()]);
 
     let error = load_race(&path, Split::Test).expect_err("a failure").to_string();
-    assert!(error.contains("is no RACE - it looks like HotpotQA"), "{error}");
+    assert!(error.contains("is not RACE - it looks like HotpotQA"), "{error}");
     let bytes = std::fs::read(&path).expect("a file");
     std::fs::write(&path, &bytes[..bytes.len() - 9]).expect("a written file");
     assert!(matches!(load_hotpotqa(&path), Err(DataError::Parquet { .. })));

@@ -1,6 +1,6 @@
 //! BLEU (Papineni 2002) of two packages: sentence and corpus BLEU of sacrebleu (Post 2018), sentence BLEU of NLTK.
 
-use super::{TextMetric, bag_overlap, numbered};
+use super::{TextMetric, ngram_overlap, numbered};
 use crate::normalize::is_space;
 
 /// Longest n-gram.
@@ -31,7 +31,7 @@ impl TextMetric for Bleu {
     }
 
     fn version(&self) -> &str {
-        "1 (sacrebleu sentence BLEU, 13a, exp, effective order, /100)"
+        "1 (sacrebleu 2.6.0 sentence BLEU, 13a, exp, effective order, /100)"
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {
@@ -96,7 +96,7 @@ impl Counts {
     fn add<T: std::hash::Hash + Eq>(&mut self, prediction: &[T], reference: &[T]) {
         let (prediction, reference) = numbered(prediction, reference);
         for n in 1..=MAX_ORDER {
-            self.matches[n - 1] += bag_overlap(prediction.windows(n), reference.windows(n));
+            self.matches[n - 1] += ngram_overlap(&prediction, &reference, n);
             self.totals[n - 1] += prediction.windows(n).len();
         }
         self.predicted += prediction.len();

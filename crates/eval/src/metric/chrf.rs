@@ -1,6 +1,6 @@
 //! chrF (Popovic 2015): overlap of character n-grams.
 
-use super::{TextMetric, bag_overlap};
+use super::{TextMetric, ngram_overlap};
 use crate::normalize::is_space;
 
 /// Longest n-gram.
@@ -22,7 +22,7 @@ impl TextMetric for Chrf {
     }
 
     fn version(&self) -> &str {
-        "1 (sacrebleu sentence chrF2, 6 characters, no words, no spaces, effective order, /100)"
+        "1 (sacrebleu 2.6.0 sentence chrF2, 6 characters, no words, no spaces, effective order, /100)"
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {
@@ -30,10 +30,9 @@ impl TextMetric for Chrf {
         let orders = MAX_ORDER.min(prediction.len()).min(reference.len());
         let (mut precision, mut recall) = (0.0, 0.0);
         for n in 1..=orders {
-            let (p, r) = (prediction.windows(n), reference.windows(n));
-            let matched = bag_overlap(p.clone(), r.clone()) as f64;
-            precision += matched / p.len() as f64;
-            recall += matched / r.len() as f64;
+            let matched = ngram_overlap(&prediction, &reference, n) as f64;
+            precision += matched / prediction.windows(n).len() as f64;
+            recall += matched / reference.windows(n).len() as f64;
         }
         if precision + recall == 0.0 {
             return 0.0;
@@ -43,8 +42,8 @@ impl TextMetric for Chrf {
     }
 }
 
-fn characters(text: &str) -> Vec<char> {
-    text.chars().filter(|c| !is_space(*c)).collect()
+fn characters(text: &str) -> Vec<u32> {
+    text.chars().filter(|c| !is_space(*c)).map(u32::from).collect()
 }
 
 #[cfg(test)]

@@ -101,12 +101,7 @@ impl Free<'_> {
 /// Moves what matches out of both texts, as (place in the prediction, place in the reference).
 ///
 /// `find` names the place in the reference that a word of the prediction takes; it must be the last of its word.
-fn take(
-    prediction: &mut Words,
-    reference: &mut Words,
-    matches: &mut Vec<(usize, usize)>,
-    find: impl Fn(&Free, &str) -> Option<usize>,
-) {
+fn take(prediction: &mut Words, reference: &mut Words, matches: &mut Vec<(usize, usize)>, find: impl Fn(&Free, &str) -> Option<usize>) {
     let mut free = Free(HashMap::new());
     let word_at: HashMap<usize, &str> = reference.iter().map(|(place, word)| (*place, word.as_str())).collect();
     reference.iter().for_each(|(place, word)| free.0.entry(word).or_default().push(*place));

@@ -3,6 +3,9 @@
 //! The paper names Hit, Recall, MRR, MAP, DCG and NDCG at 5 without formulas; these are the textbook ones. Below, `rel_i` is 1
 //! if rank `i` (from 1) holds a relevant index, `R` the number of relevant indices. An index repeated in the ranking counts
 //! at its first rank only, one repeated among the relevant counts once.
+//!
+//! Equal to trec_eval's `success_5`, `recall_5`, `recip_rank` over the first 5 and `ndcg_cut_5`, to scikit-learn's `dcg_score` and
+//! `ndcg_score` with `k=5`, and to trec_eval's `map_cut_5` where R is at most 5: that one divides by R always.
 
 use std::collections::BTreeSet;
 

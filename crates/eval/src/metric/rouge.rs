@@ -1,7 +1,7 @@
 //! ROUGE-1, ROUGE-2 and ROUGE-L as the F-measure of `rouge-score` 0.1.2 with its stemmer (Lin 2004).
 
 use super::porter::stem;
-use super::{TextMetric, bag_overlap, f_measure, numbered};
+use super::{TextMetric, f_measure, ngram_overlap, numbered};
 
 /// What the three have in common.
 const VERSION: &str = "1 (rouge-score 0.1.2 F-measure, Porter stems)";
@@ -60,8 +60,8 @@ impl TextMetric for RougeL {
 
 fn ngrams(prediction: &str, reference: &str, n: usize) -> f64 {
     let (prediction, reference) = numbered(&stems(prediction), &stems(reference));
-    let (prediction, reference) = (prediction.windows(n), reference.windows(n));
-    f_measure(bag_overlap(prediction.clone(), reference.clone()), prediction.len(), reference.len())
+    let matches = ngram_overlap(&prediction, &reference, n);
+    f_measure(matches, prediction.windows(n).len(), reference.windows(n).len())
 }
 
 /// The tokens of `rouge_score.tokenize`: lower case, split at everything outside `[a-z0-9]`, stemmed from 4 letters on.

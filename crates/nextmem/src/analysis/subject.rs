@@ -128,6 +128,8 @@ pub fn encode(method: &dyn MemoryMethod, texts: &[String], batch: usize) -> Resu
 pub fn latents(memory: &Memory) -> Result<&Latents> {
     match memory {
         Memory::Latents(latents) => Ok(latents),
-        Memory::Nf4(_) | Memory::Text(_) | Memory::Adapter(_) => bail!("got a memory that is not dense; this analysis changes dense latents"),
+        Memory::Nf4(_) | Memory::Text(_) | Memory::Adapter(_) => {
+            bail!("got a memory that is not dense; this analysis changes dense latents")
+        }
     }
 }

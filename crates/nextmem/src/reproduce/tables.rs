@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use nextmem_eval::bertscore::BERTSCORE_UNAVAILABLE;
 use nextmem_eval::sheet::{Cell, Group, Sheet};
 use nextmem_eval::{MEMORY_BYTES, PUBLISHED, PUBLISHED_ABLATION, Score, Task, method_label, score_file};
 
+use crate::bertscore::bertscores;
 use crate::cli::BadInput;
 use crate::run_dir::{RunDir, read_json};
 use crate::sample_set::SampleSet;
@@ -21,6 +23,7 @@ const NAMES: [(&str, &str); 5] =
 pub fn reconstruction(run: &Path) -> Result<Vec<Sheet>> {
     let scores = scores(run, Task::Reconstruction, &["f1", "exact_match", "rouge_1", "rouge_l", "meteor", "bleu"])?;
     let title = "Table 1, factual reconstruction";
+    let scores: Vec<Score> = scores.into_iter().chain(bertscores(run)).collect();
     Ok(vec![
         beside_published(run, "table1", &format!("{title}: token F1"), Task::Reconstruction, &scores, &[("f1", "f1")]),
         metrics(run, "table1-metrics", &format!("{title}: every metric"), &scores),
@@ -60,7 +63,8 @@ pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
     let mut ours = Vec::new();
     let mut notes = vec![note(rows.first().map(|(_, run, _)| run.as_path()))];
     for (label, run, method) in rows {
-        let scores = scores(run, Task::Reconstruction, &columns[..3])?;
+        let mut scores = scores(run, Task::Reconstruction, &columns[..3])?;
+        scores.extend(bertscores(run));
         let of = |metric: &str| {
             let found = scores.iter().find(|s| s.method == *method && s.metric == metric);
             found.map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high))
@@ -70,7 +74,10 @@ pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
         }
         ours.push(std::iter::once(Cell::Text(label.to_string())).chain(columns.iter().map(|m| of(m))).collect());
     }
-    notes.push("BERTScore of ours: no encoder was given. Published: RACE, BERTScore not rescaled.".into());
+    if rows.iter().any(|(_, run, _)| bertscores(run).is_empty()) {
+        notes.push(format!("bertscore: {BERTSCORE_UNAVAILABLE}"));
+    }
+    notes.push("Published: RACE, BERTScore not rescaled.".into());
     let published = PUBLISHED_ABLATION
         .iter()
         .map(|(label, values)| std::iter::once(Cell::Text(label.to_string())).chain(values.iter().map(|v| Cell::plain(*v, 4))).collect());
@@ -108,8 +115,7 @@ fn rank(method: &str) -> usize {
 
 /// The judge's scores, if a judge was asked.
 fn judged(run: &Path) -> Vec<Score> {
-    let _ = run;
-    Vec::new()
+    crate::judge::judge_scores(run)
 }
 
 /// Rows against datasets: ours, then the paper's.
@@ -158,7 +164,7 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
 }
 
 /// Rows against metrics, a group per dataset.
-fn metrics(run: &Path, name: &str, title: &str, scores: &[Score]) -> Sheet {
+pub fn metrics(run: &Path, name: &str, title: &str, scores: &[Score]) -> Sheet {
     let names: Vec<&str> = unique(scores.iter().map(|s| s.metric.as_str()).filter(|m| *m != MEMORY_BYTES));
     let bytes = scores.iter().any(|s| s.metric == MEMORY_BYTES);
     let mut columns: Vec<String> = std::iter::once("row").chain(names.iter().copied()).map(String::from).collect();

@@ -15,7 +15,8 @@ pub(super) fn dates(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut i = 0;
     while i < tokens.len() {
-        let date = numeric(&tokens, i).or_else(|| day_first(&tokens, i)).or_else(|| month_first(&tokens, i)).or_else(|| lone_year(&tokens, i));
+        let date =
+            numeric(&tokens, i).or_else(|| day_first(&tokens, i)).or_else(|| month_first(&tokens, i)).or_else(|| lone_year(&tokens, i));
         match date {
             Some((date, length)) => {
                 found.push(date);

@@ -43,7 +43,8 @@ pub(super) fn numbers(text: &str) -> Vec<String> {
             (fraction, whole) = (whole, String::new());
             sign_at -= 1;
         }
-        let minus = matches!(at(sign_at, -1), '-' | '\u{2212}') && (at(sign_at, -2).is_whitespace() || "($\u{20ac}\u{a3}=:<>".contains(at(sign_at, -2)));
+        let minus = matches!(at(sign_at, -1), '-' | '\u{2212}')
+            && (at(sign_at, -2).is_whitespace() || "($\u{20ac}\u{a3}=:<>".contains(at(sign_at, -2)));
         found.push(normal(minus, &whole, &fraction));
     }
     found
