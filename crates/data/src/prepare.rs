@@ -16,9 +16,10 @@
 //! - *HotpotQA, task 3*: candidates are single sentences. Among ten paragraphs with two right ones, chance alone has
 //!   Hit@5 = 1 - C(8,5)/C(10,5) = .78; the published .72 of the best latent method lies below it. The level filter does
 //!   not apply: 265 items are every 28th of the 7,405 questions of the development set, all of which are hard.
-//! - *LoCoMo*: a turn is `SPEAKER: TEXT` without its picture's caption. Task 3 has category 1 only: its 281 published items
-//!   are the questions of category 1 with an evidence id that needs no repair (282 with the strings of several ids split);
-//!   the 446 adversarial ones cannot be among them. Task 1 keeps those that have no answer: it needs none.
+//! - *LoCoMo*: a turn is `SPEAKER: TEXT` without its picture's caption: so, and only so, 209 questions of categories 1 and 5 with
+//!   an answer stay below 128 words, as published (210 here, where evidence strings of several ids are split). Task 3 has
+//!   category 1 only: 281 of its questions, the published number, have an evidence id that needs no repair (282 after
+//!   splitting); the 446 adversarial ones cannot be among them. Task 1 keeps those that have no answer: it needs none.
 //! - *LongMemEval*: a session is what its user said; `hit_list` is `answer_session_ids`. Abstention questions have nothing
 //!   to find and are left out of task 3, as by the authors of the set; the 500 published items seem to include them
 //!   ([`PrepareOptions::abstention`]). An oracle file holds gold sessions only and so serves tasks 1 and 2.

@@ -149,13 +149,7 @@ impl From<DownloadError> for Failure {
     }
 }
 
-fn attempt(
-    agent: &Agent,
-    url: &str,
-    part: &mut Part,
-    options: &Options,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(), Failure> {
+fn attempt(agent: &Agent, url: &str, part: &mut Part, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
     if part.length > 0 && part.about.total == Some(part.length) {
         return Ok(());
     }
@@ -236,7 +230,9 @@ fn copy(response: Response<Body>, part: &mut Part, total: Option<u64>, progress:
         progress(Progress::Bytes(part.length, total));
     }
     match total {
-        Some(total) if part.length < total => Err(Failure::Again(format!("the connection ended after {} of {total} bytes", part.length), None)),
+        Some(total) if part.length < total => {
+            Err(Failure::Again(format!("the connection ended after {} of {total} bytes", part.length), None))
+        }
         _ => Ok(()),
     }
 }

@@ -178,9 +178,9 @@ pub struct SquadConfig {
 pub struct PreparedConfig {
     /// Its name in tables and file names.
     pub name: String,
-    /// The files that train.
+    /// The files that train; a hash of the passage puts a tenth of them aside for validation.
     pub train: Vec<PathBuf>,
-    /// The files that test; without any a hash of the passage puts a tenth of `train` aside for it.
+    /// The files that test, none of whose passages trains; without any another tenth of `train` does.
     #[serde(default)]
     pub test: Vec<PathBuf>,
     /// Most words of a passage; longer ones are left out.

@@ -74,7 +74,7 @@ impl Lines {
                     .with_data(series.points.clone())
                     .with_color(color)
                     .with_size(5.0)
-                    .with_marker(MARKERS[index % MARKERS.len()].clone());
+                    .with_marker(MARKERS[index % MARKERS.len()]);
                 if series.scattered && series.intervals.len() == series.points.len() {
                     let errors = series.points.iter().zip(&series.intervals).map(|((_, y), (low, high))| (y - low, high - y));
                     points = points.with_y_err_asymmetric(errors);
@@ -103,7 +103,7 @@ impl Lines {
             let entry = |(i, s): (usize, &Series)| LegendEntry {
                 label: s.name.clone(),
                 color: COLORS[i % COLORS.len()].into(),
-                shape: if s.scattered { LegendShape::Marker(MARKERS[i % MARKERS.len()].clone()) } else { LegendShape::Line },
+                shape: if s.scattered { LegendShape::Marker(MARKERS[i % MARKERS.len()]) } else { LegendShape::Line },
                 dasharray: None,
             };
             layout = layout

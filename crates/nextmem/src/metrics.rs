@@ -194,7 +194,7 @@ mod tests {
     fn options(dir: &Path, text: &str) -> Options {
         let pairs = dir.join("pairs.jsonl");
         std::fs::write(&pairs, text).unwrap();
-        Options { pairs, wordnet: None, all: false, out: Some(dir.join("scores.jsonl")) }
+        Options { pairs, wordnet: None, all: false, bertscore: None, out: Some(dir.join("scores.jsonl")) }
     }
 
     #[track_caller]

@@ -66,7 +66,7 @@ impl Plan {
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
         if matches!(source, Source::Nothing) && !names.is_empty() {
-            bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad]");
+            bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad], [data.prepared]");
         }
         check_numbers(e)?;
         let (backbone, backbone_identity) = backbone(e, &mut missing)?;

@@ -45,6 +45,9 @@ impl Source {
             (None, None, None, Some(prepared)) if prepared.train.is_empty() => {
                 bail!("data.prepared.train: got no file, expected at least one")
             }
+            (None, None, None, Some(prepared)) if !plain(&prepared.name) => {
+                bail!("data.prepared.name: got {:?}, expected letters, digits, _ and -", prepared.name)
+            }
             (None, None, None, Some(prepared)) => Ok(Self::Prepared(prepared.clone())),
             (None, None, None, None) => Ok(Self::Nothing),
             _ => bail!("[data]: got [data.squad] or [data.prepared] beside another kind, expected one kind"),
@@ -93,7 +96,6 @@ impl Source {
         if !config.sets.is_empty() && config.path.is_some() {
             bail!("eval.{name}: got both `path` and `sets`, expected one of them");
         }
-        let plain = |set: &str| !set.is_empty() && set.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if let Some(odd) = config.sets.keys().find(|set| !plain(set)) {
             bail!("eval.{name}.sets: got the name {odd:?}, expected letters, digits, _ and -");
         }
@@ -208,24 +210,35 @@ fn squad_split<T>(items: Vec<T>, config: &SquadConfig, split: Split, passage: im
     items.into_iter().filter(|item| kept(passage(item))).collect()
 }
 
-/// The passages of one side, each once; without test files a hash of the passage puts a tenth on each held-out side.
+/// The passages of one side, each once and on that side only. A hash of the passage puts a tenth of the training files
+/// aside for validation and, where there are no test files, another tenth for testing.
 fn prepared_split(config: &PreparedConfig, split: Split) -> Result<Vec<String>> {
     let shared = config.test.is_empty();
-    let files = if split == Split::Train || shared { &config.train } else { &config.test };
-    let mut seen = HashSet::new();
-    let mut passages = Vec::new();
-    for file in files {
-        for text in load_passages(file)? {
-            let kept = text.split_whitespace().count() <= config.max_words && (!shared || side(&text) == split);
-            if kept && seen.insert(text.clone()) {
-                passages.push(text);
-            }
-        }
-    }
+    let load = |files: &[PathBuf]| -> Result<Vec<String>> {
+        let lists = files.iter().map(load_passages).collect::<Result<Vec<_>, _>>()?;
+        Ok(lists.concat())
+    };
+    let (files, mut seen) = match split {
+        Split::Test if !shared => (&config.test, HashSet::new()),
+        // What tests must neither train nor choose between runs.
+        _ => (&config.train, load(&config.test)?.into_iter().collect()),
+    };
+    let here = |text: &str| match side(text) {
+        _ if split == Split::Test && !shared => true,
+        Split::Test if !shared => split == Split::Train,
+        side => side == split,
+    };
+    let short = |text: &str| text.split_whitespace().count() <= config.max_words;
+    let passages: Vec<String> = load(files)?.into_iter().filter(|text| short(text) && here(text) && seen.insert(text.clone())).collect();
     if passages.is_empty() {
-        bail!("[data.prepared]: no passage of at most {} words on the {split:?} side of {} files", config.max_words, files.len());
+        bail!("[data.prepared]: no passage of at most {} words on the {split} side of {} files", config.max_words, files.len());
     }
     Ok(passages)
+}
+
+/// Whether a name may be part of file names.
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 /// Which side a passage is on where one file has to serve all.

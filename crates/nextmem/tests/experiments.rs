@@ -43,7 +43,7 @@ fn the_paper_scale_is_explained_without_the_model_and_refused_by_run() {
     }
     if !root().join("Qwen/Qwen3-8B").exists() {
         assert!(said.contains("missing"), "{said}");
-        finish(nextmem(&root(), &["run", "experiments/paper/nextmem-8b.toml"])).refused(&["no such", "datasets"]);
+        finish(nextmem(&root(), &["run", "experiments/paper/nextmem-8b.toml"])).refused(&["does not exist", "datasets"]);
     }
 }
 

@@ -6,7 +6,8 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use support::{Dir, json};
+use serde_json::Value;
+use support::Dir;
 
 /// Says CORRECT to every answer that is Oslo.
 fn server() -> String {
@@ -57,7 +58,7 @@ fn verdicts_become_scores() {
     let judge = ["judge", "results/x", "--base-url", &url, "--model", "judge-1", "--retries", "0"];
     let said = dir.run(&judge).good().stdout;
     assert!(said.contains("1.0000 [") && said.contains("judged by judge-1 with the strict prompt"), "{said}");
-    let summary = json(&dir.read("results/x/judge/strict.json"));
+    let summary = serde_json::from_str::<Value>(&dir.read("results/x/judge/strict.json")).unwrap();
     assert_eq!(summary["prompt_sha256"].as_str().unwrap().len(), 64);
     let scores = summary["scores"].as_array().unwrap();
     let of = |method: &str| scores.iter().find(|s| s["method"] == method).unwrap()["value"].as_f64().unwrap();

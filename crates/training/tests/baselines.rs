@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
+use burn::train::{InferenceStep, LearnerModel, TrainStep};
 use nextmem_model::{
     AdaptedDecoder, Autoencoder, Decoder, Decoding, DocumentEmbedding, Encoder, Hypernetwork, HypernetworkConfig, LoraAdapter,
     encode_slots, generate, random_slots, token_tensor,
 };
-use nextmem_training::{Batch, DypragModel, IcaeModel, Objective, Row, RowSource, Stage, TokenModel, TrainError, fit, memory_row};
+use nextmem_training::{
+    Batch, DypragModel, IcaeModel, LoopConfig, Objective, Row, RowSource, Stage, StepLoss, TokenModel, TrainError, fit, memory_row,
+};
 use tiny::{EOT, FixedRows, SOD, config, full, lora, optim, seeded, stage};
 
 /// Longer than any copy, so that an `[EoT]` that does not come shows.
@@ -27,6 +30,8 @@ fn texts() -> Vec<Vec<u32>> {
 /// The four texts again and again, behind memories of `level` latents.
 struct MemoryRows {
     level: usize,
+    /// From this place on, the rows cannot be read.
+    broken_from: u64,
 }
 
 impl RowSource for MemoryRows {
@@ -34,12 +39,18 @@ impl RowSource for MemoryRows {
         self.level
     }
     fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
+        if place >= self.broken_from {
+            return Err(TrainError::Data("broken on purpose".into()));
+        }
         Ok(memory_row(&texts()[place as usize % 4], SOD, EOT))
     }
 }
 
 fn memory_stage<M>(dir: &std::path::Path, steps: usize, level: usize, rate: f64) -> Stage<M> {
-    Stage { rows: Arc::new(MemoryRows { level }), ..stage(dir, steps, 50, optim(rate, 4), FixedRows::new(texts(), None)) }
+    Stage {
+        rows: Arc::new(MemoryRows { level, broken_from: u64::MAX }),
+        ..stage(dir, steps, 50, optim(rate, 4), FixedRows::new(texts(), None))
+    }
 }
 
 /// A decoder that has learnt to copy the four texts from themselves, as after stage 1.
@@ -176,4 +187,30 @@ fn only_the_baselines_own_parameters_are_trained() {
     let dyprag = DypragModel { hypernetwork: seeded(41, awake), decoder: decoder.clone(), special: None, sod: SOD };
     assert_eq!(icae.num_params(), tiny::adapter(22).num_params() + SLOTS * config().hidden_size);
     assert_eq!(dyprag.num_params(), dyprag.hypernetwork.num_params());
+}
+
+/// Trains to the end at once and, with the rows broken for a while, from a checkpoint; both must end with the same values.
+fn resumes<M>(model: M, level: usize)
+where
+    M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
+{
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
+    // Batches of four rows, a checkpoint after ten of twenty steps.
+    let run = LoopConfig { log_every: 5, checkpoint_every: 10, ..LoopConfig::default() };
+    let twenty = |dir: &std::path::Path| Stage { run: run.clone(), ..memory_stage(dir, 20, level, 5e-3) };
+    let expected = tiny::values(&fit(model.clone(), twenty(&whole)).unwrap());
+    let broken = Stage { rows: Arc::new(MemoryRows { level, broken_from: 4 * 14 }), ..twenty(&stopped) };
+    assert!(fit(model.clone(), broken).is_err());
+    assert!(stopped.join("checkpoint/model-10.bpk").is_file());
+    assert_eq!(tiny::values(&fit(model, twenty(&stopped)).unwrap()), expected);
+    assert_eq!(tiny::metrics(&stopped), tiny::metrics(&whole));
+}
+
+#[test]
+fn baselines_go_on_from_their_checkpoints() {
+    let decoder = tiny::decoder(21);
+    let (trainable, slots) = (full(decoder.clone()), Param::from_tensor(random_slots(&decoder, SLOTS, 7)));
+    resumes(IcaeModel { trainable, slots, decoder: decoder.clone(), special: None, sod: SOD }, SLOTS);
+    resumes(DypragModel { hypernetwork: seeded(41, awake), decoder, special: None, sod: SOD }, 0);
 }

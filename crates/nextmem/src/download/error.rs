@@ -100,10 +100,16 @@ impl fmt::Display for DownloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied { url, status, token: false } => {
-                write!(f, "{url}: got HTTP {status}, access denied - expected a public file; it may need an account, an accepted licence or a token")
+                write!(
+                    f,
+                    "{url}: got HTTP {status}, access denied - expected a public file; it may need an account, an accepted licence or a token"
+                )
             }
             Self::Denied { url, status, token: true } => {
-                write!(f, "{url}: got HTTP {status}, access denied for this token - check the token and that its account has accepted the terms")
+                write!(
+                    f,
+                    "{url}: got HTTP {status}, access denied for this token - check the token and that its account has accepted the terms"
+                )
             }
             Self::NotFound { url, status } => {
                 write!(f, "{url}: got HTTP {status}, there is no such file - check the address, or give a mirror with --base-url")
@@ -118,7 +124,10 @@ impl fmt::Display for DownloadError {
                 write!(f, "{url}: got {got} bytes, expected {wanted} - the file has changed; look for its new checksum before you use it")
             }
             Self::Checksum { url, wanted, got } => {
-                write!(f, "{url}: got sha256 {got}, expected {wanted} - the file was thrown away; run it again, or look for its new checksum")
+                write!(
+                    f,
+                    "{url}: got sha256 {got}, expected {wanted} - the file was thrown away; run it again, or look for its new checksum"
+                )
             }
             Self::Other { path, sha256, bytes } => write!(
                 f,
