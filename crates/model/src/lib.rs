@@ -52,13 +52,13 @@ pub use error::ModelError;
 pub use generate::{Decoding, generate};
 pub use kv_cache::KvCache;
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
+pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
+pub use method::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory, TooLong};
 pub use method::{
     AdapterMemory, Bm25, Bm25Config, DocumentEmbedding, Dyprag, Hypernetwork, HypernetworkConfig, Icae, MeanPooled, MeanPooledConfig,
     closed_book_prompt, cosine, encode_slots, load_slots, random_slots, save_slots, words,
 };
 pub use method::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
-pub use method::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory};
-pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
 pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
 pub use random_checkpoint::write_random_checkpoint;
 pub use row_adapters::{AdaptedDecoder, RowAdapters, RowFactors};

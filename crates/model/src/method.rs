@@ -15,7 +15,7 @@ pub use bm25::{Bm25, Bm25Config, words};
 pub use dyprag::{AdapterMemory, Dyprag, Hypernetwork, HypernetworkConfig, closed_book_prompt};
 pub use icae::{Icae, encode_slots, load_slots, random_slots, save_slots};
 pub use mean_pooled::{DocumentEmbedding, MeanPooled, MeanPooledConfig};
-pub use nextmem::{NextMem, NextMemOptions};
+pub use nextmem::{NextMem, NextMemOptions, TooLong};
 pub use quantized::Quantized;
 pub use text::TextMemory;
 

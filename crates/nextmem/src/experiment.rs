@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::analysis::AnalysisConfig;
 use nextmem_eval::bertscore::BertScoreConfig;
 use nextmem_eval::judge::JudgeConfig;
-use nextmem_model::Decoding;
+use nextmem_model::{Decoding, TooLong};
 use nextmem_training::{LoopConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
 
@@ -209,6 +209,9 @@ pub struct NextMemConfig {
     /// Longest passage in tokens (official code: 1024).
     #[serde(default = "defaults::max_input_tokens")]
     pub max_input_tokens: usize,
+    /// A longer passage is refused (`"refuse"`), or cut (`"cut"`, official code).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub too_long: TooLong,
     /// Longest reconstruction or answer in tokens.
     #[serde(default = "defaults::max_new_tokens")]
     pub max_new_tokens: usize,
@@ -223,6 +226,7 @@ impl Default for NextMemConfig {
             num_latents: defaults::num_latents(),
             decode_with_sod: true,
             max_input_tokens: defaults::max_input_tokens(),
+            too_long: TooLong::Refuse,
             max_new_tokens: defaults::max_new_tokens(),
             decoding: Decoding::Greedy,
         }
@@ -330,6 +334,11 @@ pub struct TaskConfig {
     pub candidates: Option<usize>,
     /// Metric names.
     pub metrics: Vec<String>,
+}
+
+/// What is not written out, so that a run's resolved.toml does not change when a key is added.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 mod defaults {

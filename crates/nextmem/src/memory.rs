@@ -72,6 +72,7 @@ fn open(model: &Model) -> Result<Opened> {
         num_latents: model.latents,
         decode_with_sod: true,
         max_input_tokens: defaults.max_input_tokens,
+        too_long: defaults.too_long,
         max_new_tokens: defaults.max_new_tokens,
         decoding: defaults.decoding,
     };

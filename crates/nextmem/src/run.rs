@@ -55,6 +55,7 @@ pub fn options(e: &Experiment) -> NextMemOptions {
         num_latents: m.num_latents,
         decode_with_sod: m.decode_with_sod,
         max_input_tokens: m.max_input_tokens,
+        too_long: m.too_long,
         max_new_tokens: m.max_new_tokens,
         decoding: m.decoding,
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{AnswerMode, Latents, Memory, NextMemOptions, text::answer_from_text};
+use super::{AnswerMode, Latents, Memory, NextMemOptions, TooLong, text::answer_from_text};
 use crate::autoencoder::{Autoencoder, check_lengths, pad_embeds};
 use crate::error::ModelError;
 use crate::tokenizer::Tokenizer;
@@ -18,7 +18,10 @@ pub(super) struct LatentReader {
 impl LatentReader {
     /// Passages as token rows that fit the model.
     pub(super) fn rows(&self, passages: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
-        let rows = passages.iter().map(|p| self.tokenizer.encode(p)).collect::<Result<Vec<_>, _>>()?;
+        let mut rows = passages.iter().map(|p| self.tokenizer.encode(p)).collect::<Result<Vec<_>, _>>()?;
+        if self.options.too_long == TooLong::Cut {
+            rows.iter_mut().for_each(|row| row.truncate(self.options.max_input_tokens));
+        }
         check_lengths(&rows, self.options.max_input_tokens)?;
         Ok(rows)
     }

@@ -1,10 +1,23 @@
 //! NextMem itself: latents from the autoencoder.
 
+use serde::{Deserialize, Serialize};
+
 use super::{AnswerMode, Latents, Memory, MemoryMethod, latent_reader::LatentReader, none_for_empty};
 use crate::autoencoder::Autoencoder;
 use crate::error::ModelError;
 use crate::generate::Decoding;
 use crate::tokenizer::Tokenizer;
+
+/// What happens to a passage that is longer than `max_input_tokens`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// An error: nothing is lost silently.
+    #[default]
+    Refuse,
+    /// Only its beginning is kept (official code).
+    Cut,
+}
 
 /// Choices that do not change the weights.
 #[derive(Clone, Debug)]
@@ -15,6 +28,8 @@ pub struct NextMemOptions {
     pub decode_with_sod: bool,
     /// Longest passage in tokens (official code: 1024).
     pub max_input_tokens: usize,
+    /// What happens to a longer one.
+    pub too_long: TooLong,
     /// Longest reconstruction or answer in tokens.
     pub max_new_tokens: usize,
     /// Greedy or sampled.

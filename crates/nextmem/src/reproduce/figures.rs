@@ -49,7 +49,7 @@ pub fn draw(what: What, report: &AnalysisReport, out: &Path, name: &str) -> Resu
         What::FigNoise => Lines {
             x: "standard deviation of the noise (relative: in units of the memory's RMS)".into(),
             // The paper, robustness: Qwen3-8B.
-            marks: vec![(0.8, "paper: harmless up to here".into()), (1.6, "paper: collapse".into())],
+            marks: vec![(0.8, "paper: harmless".into()), (1.6, "paper: collapse".into())],
             series: series(report, "f1", |_| true),
             ..lines
         }
@@ -80,7 +80,7 @@ pub fn draw(what: What, report: &AnalysisReport, out: &Path, name: &str) -> Resu
                 Series { scattered: true, ..s }
             };
             let series = series(report, "f1", |_| true).into_iter().map(labelled).collect();
-            Lines { x: "bytes per memory".into(), log_x: true, series, ..lines }.save(out, name)
+            Lines { x: "bytes per memory".into(), log_x: true, score: false, series, ..lines }.save(out, name)
         }
         What::FigSegments => {
             let maps = &report.details["maps"]["blocks"]["relative_l2_shares"];

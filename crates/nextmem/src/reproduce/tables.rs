@@ -75,7 +75,7 @@ pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
         ours.push(std::iter::once(Cell::Text(label.to_string())).chain(columns.iter().map(|m| of(m))).collect());
     }
     if rows.iter().any(|(_, run, _)| bertscores(run).is_empty()) {
-        notes.push(format!("bertscore: {BERTSCORE_UNAVAILABLE}"));
+        notes.push(BERTSCORE_UNAVAILABLE.into());
     }
     notes.push("Published: RACE, BERTScore not rescaled.".into());
     let published = PUBLISHED_ABLATION
