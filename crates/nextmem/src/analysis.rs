@@ -120,21 +120,20 @@ impl Setting {
     }
 }
 
-/// The report of an analysis of a run: measured where its weights are, else the one that is kept with it.
+/// The report of an analysis of a run: the one that is kept with it if it is of as many passages and runs, else measured now.
 ///
 /// # Errors
-/// A run that has neither weights nor the report.
+/// A run that has neither the report nor weights.
 pub fn report(run: &Path, name: &str, passages: usize, with: &[PathBuf]) -> Result<AnalysisReport> {
     let path = run.join("analysis").join(format!("{name}.json"));
-    if finished(run).is_ok() || !path.is_file() {
-        let options =
-            Options { run: run.to_owned(), name: name.into(), passages: Some(passages), with: with.to_vec(), device: None, out: None };
-        analyze(&options)?;
-    } else {
-        eprintln!("{}: no weights here, so its {name} analysis is taken as it is", run.display());
+    let kept = || std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<AnalysisReport>(&bytes).ok());
+    if let Some(report) = kept().filter(|r| r.passages == passages && r.runs.len() == 1 + with.len()) {
+        return Ok(report);
     }
-    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+    let options =
+        Options { run: run.to_owned(), name: name.into(), passages: Some(passages), with: with.to_vec(), device: None, out: None };
+    analyze(&options)?;
+    kept().with_context(|| format!("{}: is not whole", path.display()))
 }
 
 /// Runs one analysis or all, writes the reports and prints their tables.

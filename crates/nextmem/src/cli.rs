@@ -9,7 +9,10 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
-use crate::{analysis, bench, compare, data, device, explain, export_hf, import, judge, lm_eval, memory, metrics, parity, plot, portability, reproduce, run, source, tensorboard, verify};
+use crate::{
+    analysis, bench, compare, data, device, explain, export_hf, import, judge, lm_eval, memory, metrics, parity, plot, portability,
+    reproduce, run, source, tensorboard, verify,
+};
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
