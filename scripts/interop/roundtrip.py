@@ -28,14 +28,14 @@ num_latents = 15
 steps = 2
 lora = {{ rank = 4, alpha = 8.0 }}
 [train.reconstruction.optim]
-learning_rate = 1e-2
+learning_rate = 1e-3
 batch_size = 4
 [train.substitution]
 steps_per_level = 1
 steps_last_level = 2
 lora = {{ rank = 2, alpha = 6.0 }}
 [train.substitution.optim]
-learning_rate = 1e-2
+learning_rate = 1e-3
 batch_size = 4
 """
 torch.set_num_threads(1)

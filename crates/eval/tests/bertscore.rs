@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const TOLERANCE: f64 = 1e-5;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/bert").join(name)
+    Path::new("../model/tests/fixtures/bert").join(name)
 }
 
 fn lines() -> Vec<Value> {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nextmem_eval::EvalError;
 use nextmem_eval::metric::{Meteor, RANKING_METRICS, TextMetric, WordNet, corpus_bleu, stem, text_metric, tokenize_13a};
@@ -43,7 +43,7 @@ fn texts<'a>(line: &'a Value, prediction: &str) -> (&'a str, &'a str) {
 }
 
 fn wordnet_fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wordnet")
+    PathBuf::from("tests/fixtures/wordnet")
 }
 
 #[test]

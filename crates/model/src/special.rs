@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn fixture(case: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle").join(case).join("stage1/special_tokens_DTOKENS.pt")
+        Path::new("tests/fixtures/oracle").join(case).join("stage1/special_tokens_DTOKENS.pt")
     }
 
     #[test]

@@ -15,7 +15,7 @@ const TOLERANCE: f32 = 1e-5;
 const KINDS: [&str; 2] = ["bert", "roberta"];
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bert").join(name)
+    Path::new("tests/fixtures/bert").join(name)
 }
 
 fn open(dir: &Path) -> TextEncoder {

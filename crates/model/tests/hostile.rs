@@ -17,7 +17,7 @@ use nextmem_model::{
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    PathBuf::from("tests/fixtures")
 }
 
 /// SplitMix64: the same changes on every machine.
@@ -137,7 +137,7 @@ fn no_reader_panics_or_hangs() {
     let device = Device::flex();
     let base = copy(&fixtures().join("oracle/tied/base"));
     let adapter = copy(&fixtures().join("oracle/tied/stage1"));
-    let nano = copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/nano-backbone"));
+    let nano = copy(Path::new("../../datasets/nano-backbone"));
     let sharded = copy(&fixtures().join("oracle/untied/base"));
     let bytes = |dir: &tempfile::TempDir, name: &str| std::fs::read(dir.path().join(name)).unwrap();
     let config = check_decoder(base.path(), &device).unwrap();

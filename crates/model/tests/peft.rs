@@ -12,7 +12,7 @@ use nextmem_model::{Decoder, LoraAdapter, ModelError, PeftConfig, TensorFiles, l
 const TOLERANCE: f32 = 1e-5;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    PathBuf::from("tests/fixtures")
 }
 
 fn base() -> Decoder {
