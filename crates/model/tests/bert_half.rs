@@ -13,7 +13,7 @@ fn hidden_states_are_f32_whatever_the_device_is_set_to() {
     assert_eq!(Tensor::<1>::ones([1], &device).dtype(), burn::tensor::DType::BF16);
     let dir = Path::new("tests/fixtures/bert/bert");
     let files = TensorFiles::open_file(&dir.join("expected.safetensors")).unwrap();
-    let encoder = TextEncoder::open(&dir, &device).unwrap();
+    let encoder = TextEncoder::open(dir, &device).unwrap();
     let text = encoder.tokenize("The ferry leaves at nine.").unwrap();
     let short = encoder.tokenize("a").unwrap();
     let got = encoder.token_vectors(&[&short.ids, &text.ids], 2, 2).remove(1);
