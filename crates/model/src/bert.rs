@@ -21,6 +21,14 @@ use tokens::TextTokenizer;
 
 pub use tokens::EncodedText;
 
+/// Whether the `config.json` of a directory is that of an encoder that [`TextEncoder`] computes.
+///
+/// # Errors
+/// [`ModelError::Config`] with the reason.
+pub fn check_encoder(dir: &Path) -> Result<(), ModelError> {
+    EncoderConfig::open(dir).map(drop)
+}
+
 /// Added to the scores of padding: far below any score, yet finite.
 const HIDDEN: f32 = -6.0e4;
 

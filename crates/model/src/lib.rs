@@ -45,7 +45,7 @@ mod weights;
 pub use burn::tensor::Device;
 
 pub use autoencoder::{Autoencoder, Encoder, SpecialDelta, check_lengths, encode_embeds, pad_embeds, token_tensor};
-pub use bert::{EncodedText, TextEncoder};
+pub use bert::{EncodedText, TextEncoder, check_encoder};
 pub use config::DecoderConfig;
 pub use decoder::{Attention, Decoder, DecoderLayer, Mlp, widened};
 pub use error::ModelError;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::DeviceConfig;
+use crate::hub::located;
 use crate::run_dir::{arguments, provenance};
 
 mod worker;
@@ -90,8 +91,9 @@ pub fn bench(options: &Options) -> Result<()> {
             (format!("qwen3-{size}"), config, dir)
         }
         (None, Some(dir)) => {
-            let config = nextmem_model::check_decoder(dir, &host)?;
-            (dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(), config, std::path::absolute(dir)?)
+            let found = located(dir);
+            let config = nextmem_model::check_decoder(&found, &host)?;
+            (dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(), config, std::path::absolute(found)?)
         }
         (None, None) => bail!(BadInput("expected --size (random weights) or --model (a checkpoint)".into())),
     };

@@ -8,6 +8,7 @@ use nextmem_eval::bertscore::{BERTSCORE, BertScore, BertScoreConfig};
 use nextmem_eval::{Score, Task, mean_interval};
 use serde_json::json;
 
+use crate::hub::located;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
 use crate::sample_set::{SampleSet, Samples};
@@ -18,7 +19,8 @@ pub fn score_run(dir: &RunDir, config: &BertScoreConfig, device: &Device) -> Res
     if sets.is_empty() {
         return Ok(());
     }
-    let metric = BertScore::open(config, device).context("eval.bertscore")?;
+    let config = BertScoreConfig { encoder: located(&config.encoder), ..config.clone() };
+    let metric = BertScore::open(&config, device).context("eval.bertscore")?;
     std::fs::create_dir_all(dir.join("bertscore"))?;
     let mut scores = Vec::new();
     for set in &sets {

@@ -10,7 +10,7 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
 use crate::{
-    analysis, bench, compare, data, device, explain, export_hf, import, judge, lm_eval, memory, metrics, parity, plot, portability,
+    analysis, bench, compare, data, device, explain, export_hf, hub, import, judge, lm_eval, memory, metrics, parity, plot, portability,
     reproduce, run, source, tensorboard, verify,
 };
 
@@ -90,6 +90,8 @@ enum Verb {
     },
     /// Measure a finished run: noise, length, segments, storage, first errors, controls, number of latents, rate and distortion
     Analyze(analysis::Options),
+    /// Download a checkpoint from the Hugging Face hub; its name then stands for its directory everywhere
+    Fetch(hub::Options),
     /// Check every file and every tensor of a checkpoint or an adapter against its config, without loading it
     Verify(verify::Options),
     /// Turn the official NextMem checkpoints into a run that encode, decode, ask, search and experiments accept
@@ -175,7 +177,7 @@ enum ExportFormat {
 /// What encodes and decodes.
 #[derive(Debug, Args)]
 pub struct Model {
-    /// A run's directory (results/quickstart), or a Hugging Face directory, then with --stage1 and --stage2
+    /// A run's directory (results/quickstart), or a Hugging Face directory or a fetched name, then with --stage1 and --stage2
     pub model: PathBuf,
     /// Stage 1: a PEFT adapter (with special_tokens_DTOKENS.pt) or a Hugging Face directory
     #[arg(long)]
@@ -276,6 +278,7 @@ impl Cli {
             Verb::Plot { run, out } => plot::plot(&run, out.as_deref()).map_err(failed),
             Verb::Metrics(options) => metrics::metrics(&options).map_err(failed),
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
+            Verb::Fetch(options) => hub::fetch(&options).map_err(failed),
             Verb::Verify(options) => verify::verify(&options).map_err(failed),
             Verb::Import(options) => import::import(&options).map_err(failed),
             Verb::Encode(options) => memory::encode(&options).map_err(failed),

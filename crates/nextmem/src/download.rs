@@ -3,19 +3,22 @@
 //! What has arrived stands in `NAME.part`, and `NAME.part.json` says what it is a part of, so that neither another address nor
 //! a file that has changed on the server is ever glued to it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use nextmem_data::sha256_file;
-use serde::{Deserialize, Serialize};
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body};
 
+mod checksum;
 mod error;
+mod part;
 
+pub use checksum::Checksum;
 pub use error::DownloadError;
+use part::Part;
 
 /// The first wait after a failure; each further one in a row is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -23,8 +26,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// How a file is fetched and what it must be.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its SHA-256 in lower-case hex, where it is known.
-    pub sha256: Option<String>,
+    /// Its checksum, where it is known.
+    pub checksum: Option<Checksum>,
     /// Its size in bytes, where it is known.
     pub size: Option<u64>,
     /// A bearer token; sent to the host of the address only, not to where that redirects, and never printed.
@@ -39,7 +42,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sha256: None, size: None, token: None, retries: 5, stall: Duration::from_secs(30), longest_wait: Duration::from_secs(120) }
+        Self { checksum: None, size: None, token: None, retries: 5, stall: Duration::from_secs(30), longest_wait: Duration::from_secs(120) }
     }
 }
 
@@ -89,33 +92,53 @@ pub fn download(url: &str, dest: &Path, options: &Options, progress: &mut dyn Fn
     Ok(Downloaded { bytes, sha256, kept: false })
 }
 
+/// What a hub says of a file in the headers of its address: its checksum and its size, where it gives them.
+pub fn described(url: &str, token: Option<&str>, stall: Duration) -> (Option<Checksum>, Option<u64>) {
+    let request = agent(url, stall).head(url).config().max_redirects(0).build();
+    let request = token.into_iter().fold(request, |request, token| request.header(header::AUTHORIZATION, format!("Bearer {token}")));
+    let Ok(response) = request.call() else { return (None, None) };
+    let headers = response.headers();
+    // A large file is elsewhere: what is said of that is in `X-Linked-*`, the rest is about the redirect.
+    let tag = [header::HeaderName::from_static("x-linked-etag"), header::ETAG].into_iter().find_map(|name| text(headers, name));
+    let linked = number(headers, header::HeaderName::from_static("x-linked-size"));
+    let size = linked.or_else(|| number(headers, header::CONTENT_LENGTH).filter(|_| response.status().is_success()));
+    (tag.and_then(|tag| Checksum::parse(tag.trim_start_matches("W/").trim_matches('"'))), size)
+}
+
 /// The file that is there, if it is the one that is wanted.
 fn keep(dest: &Path, options: &Options) -> Result<Downloaded, DownloadError> {
     let disk = |source| DownloadError::Disk { path: dest.to_owned(), done: 0, source };
     let bytes = std::fs::metadata(dest).map_err(disk)?.len();
     let sha256 = sha256_file(dest).map_err(|e| disk(std::io::Error::other(e)))?;
-    let right = options.sha256.as_ref().is_none_or(|wanted| *wanted == sha256) && options.size.is_none_or(|wanted| wanted == bytes);
+    let got = options.checksum.as_ref().map(|wanted| wanted.same_kind_of(dest, &sha256)).transpose().map_err(disk)?;
+    let right = got == options.checksum && options.size.is_none_or(|wanted| wanted == bytes);
     match right {
         true => Ok(Downloaded { bytes, sha256, kept: true }),
         false => Err(DownloadError::Other { path: dest.to_owned(), sha256, bytes }),
     }
 }
 
-/// Attempts until the part is whole.
-fn fetch(url: &str, part: &mut Part, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), DownloadError> {
-    let agent = Agent::new_with_config(
+/// A client that never waits longer than `stall` and sends a token to the host of the address alone.
+fn agent(url: &str, stall: Duration) -> Agent {
+    Agent::new_with_config(
         Agent::config_builder()
             .http_status_as_error(false)
             // A file behind https must not come from where anyone could change it.
             .https_only(url.starts_with("https://"))
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .user_agent(concat!("nextmem/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .timeout_resolve(Some(options.stall))
-            .timeout_connect(Some(options.stall))
-            .timeout_recv_response(Some(options.stall))
-            .timeout_per_read(Some(options.stall))
+            .timeout_resolve(Some(stall))
+            .timeout_connect(Some(stall))
+            .timeout_recv_response(Some(stall))
+            .timeout_per_read(Some(stall))
             .build(),
-    );
+    )
+}
+
+/// Attempts until the part is whole.
+fn fetch(url: &str, part: &mut Part, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), DownloadError> {
+    let agent = agent(url, options.stall);
     let (mut failures, mut most) = (0, part.length);
     loop {
         let (why, asked) = match attempt(&agent, url, part, options, progress) {
@@ -171,7 +194,7 @@ fn attempt(agent: &Agent, url: &str, part: &mut Part, options: &Options, progres
         return Err(DownloadError::Size { url: url.into(), wanted, got }.into());
     }
     part.describe(response.headers(), total)?;
-    copy(response, part, total, progress)
+    copy(response, part, total, options, progress)
 }
 
 /// What the answer is good for: prepares the part for its body and returns the size of the whole file where it is known.
@@ -213,7 +236,13 @@ fn accept(
 }
 
 /// Appends the body to the part.
-fn copy(response: Response<Body>, part: &mut Part, total: Option<u64>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
+fn copy(
+    response: Response<Body>,
+    part: &mut Part,
+    total: Option<u64>,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), Failure> {
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0u8; 1 << 16];
     progress(Progress::Bytes(part.length, total));
@@ -227,6 +256,12 @@ fn copy(response: Response<Body>, part: &mut Part, total: Option<u64>, progress:
             break;
         }
         part.append(&buffer[..read])?;
+        // Not to fill the disk with what cannot be the file.
+        if let Some(wanted) = options.size.filter(|wanted| part.length > *wanted) {
+            let (url, got) = (part.about.url.clone(), part.length);
+            part.clear()?;
+            return Err(DownloadError::Size { url, wanted, got }.into());
+        }
         progress(Progress::Bytes(part.length, total));
     }
     match total {
@@ -265,111 +300,4 @@ fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
 /// `Retry-After` in seconds; its other form, a date, leaves the wait to the back-off.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     number(headers, header::RETRY_AFTER).map(Duration::from_secs)
-}
-
-/// What has arrived, locked against a second download.
-struct Part {
-    dest: PathBuf,
-    path: PathBuf,
-    file: File,
-    length: u64,
-    about: About,
-}
-
-/// What a part is a part of.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-struct About {
-    url: String,
-    /// A strong ETag or a date: the server resumes only if it still holds.
-    validator: Option<String>,
-    total: Option<u64>,
-}
-
-impl Part {
-    fn open(url: &str, dest: &Path) -> Result<Self, DownloadError> {
-        let path = beside(dest, ".part");
-        let disk = |source| DownloadError::Disk { path: path.clone(), done: 0, source };
-        if let Some(dir) = dest.parent() {
-            std::fs::create_dir_all(dir).map_err(disk)?;
-        }
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(disk)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(DownloadError::Busy { path });
-        }
-        let length = file.seek(SeekFrom::End(0)).map_err(disk)?;
-        let known: Option<About> = std::fs::read(beside(dest, ".part.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let fits = known.filter(|about| about.url == url && about.total.is_none_or(|total| length <= total));
-        let fresh = fits.is_none();
-        let about = fits.unwrap_or(About { url: url.into(), validator: None, total: None });
-        let mut part = Self { dest: dest.to_owned(), path: path.clone(), file, length, about };
-        if fresh && part.length > 0 {
-            part.clear()?;
-        }
-        Ok(part)
-    }
-
-    fn disk(&self, source: std::io::Error) -> DownloadError {
-        DownloadError::Disk { path: self.path.clone(), done: self.length, source }
-    }
-
-    /// Forgets what has arrived.
-    fn clear(&mut self) -> Result<(), DownloadError> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(|source| self.disk(source))?;
-        self.length = 0;
-        self.about = About { url: self.about.url.clone(), validator: None, total: None };
-        Ok(())
-    }
-
-    /// Notes what the bytes that come now are a part of.
-    fn describe(&mut self, headers: &HeaderMap, total: Option<u64>) -> Result<(), DownloadError> {
-        let strong = text(headers, header::ETAG).filter(|tag| !tag.starts_with("W/"));
-        let validator = strong.or_else(|| text(headers, header::LAST_MODIFIED)).map(str::to_owned);
-        let about = About { url: self.about.url.clone(), validator, total };
-        if about != self.about || self.length == 0 {
-            let text = serde_json::to_vec(&about).unwrap_or_default();
-            std::fs::write(beside(&self.dest, ".part.json"), text).map_err(|source| self.disk(source))?;
-            self.about = about;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
-        self.file.write_all(bytes).map_err(|source| self.disk(source))?;
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Its size and checksum, if they are the right ones.
-    fn check(&mut self, options: &Options) -> Result<(u64, String), DownloadError> {
-        let url = || self.about.url.clone();
-        self.file.sync_all().map_err(|source| self.disk(source))?;
-        if let Some(wanted) = options.size.filter(|wanted| *wanted != self.length) {
-            return Err(DownloadError::Size { url: url(), wanted, got: self.length });
-        }
-        let got = sha256_file(&self.path).map_err(|e| self.disk(std::io::Error::other(e)))?;
-        match &options.sha256 {
-            Some(wanted) if *wanted != got => Err(DownloadError::Checksum { url: url(), wanted: wanted.clone(), got }),
-            _ => Ok((self.length, got)),
-        }
-    }
-
-    fn into_place(self) -> Result<(), DownloadError> {
-        std::fs::rename(&self.path, &self.dest).map_err(|source| self.disk(source))?;
-        // Only a note; a later download of the same name starts from nothing without its part.
-        let _ = std::fs::remove_file(beside(&self.dest, ".part.json"));
-        Ok(())
-    }
-
-    /// Takes away what is of no use to a later call.
-    fn discard(&self) {
-        let _ = std::fs::remove_file(&self.path);
-        let _ = std::fs::remove_file(beside(&self.dest, ".part.json"));
-    }
-}
-
-fn beside(dest: &Path, ending: &str) -> PathBuf {
-    let mut name = dest.file_name().unwrap_or_default().to_os_string();
-    name.push(ending);
-    dest.with_file_name(name)
 }

@@ -11,7 +11,7 @@ use nextmem_data::DatasetName;
 use nextmem_model::write_atomically;
 
 use crate::cli::BadInput;
-use crate::download::{Downloaded, Options, Progress, download};
+use crate::download::{Checksum, Downloaded, Options, Progress, download};
 
 /// Where a set comes from and what its authors ask for.
 struct Source {
@@ -232,8 +232,9 @@ pub fn fetch(options: &FetchOptions) -> Result<()> {
             None => file.url.to_string(),
         };
         let timeout = Duration::from_secs(options.timeout);
-        let how = Options { sha256, size, retries: options.retries, stall: timeout, ..Options::default() };
-        let got = with_bar(&url, &out.join(file.name()), &how)?;
+        let checksum = sha256.map(Checksum::Sha256);
+        let how = Options { checksum, size, retries: options.retries, stall: timeout, ..Options::default() };
+        let got = with_bar(file.name(), &url, &out.join(file.name()), &how)?;
         record(&sums, file.name(), &got.sha256)?;
         println!("{}  {} bytes  sha256 {}", out.join(file.name()).display(), got.bytes, got.sha256);
     }
@@ -298,16 +299,15 @@ pub fn folder(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Downloads with a bar in bytes on a terminal and with notes elsewhere.
-pub fn with_bar(url: &str, dest: &Path, options: &Options) -> Result<Downloaded> {
+/// Downloads with a bar in bytes on a terminal and with notes elsewhere; `name` is what it is called there.
+pub fn with_bar(name: &str, url: &str, dest: &Path, options: &Options) -> Result<Downloaded> {
     let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
     let style = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} (left {eta})";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("=> "));
     }
-    let name = dest.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    bar.set_prefix(name.clone());
+    bar.set_prefix(name.to_string());
     if bar.is_hidden() {
         eprintln!("{name}: from {url}");
     }

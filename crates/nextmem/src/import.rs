@@ -18,7 +18,7 @@ use crate::stages::{WEIGHTS, copy_dir};
 pub struct Options {
     /// The release's directory with stage_1_checkpoint-* and stage_2_checkpoint-* in it, like checkpoints/NextMemQwen-L15
     checkpoints: PathBuf,
-    /// The Hugging Face directory of the backbone they were trained on (the release: Qwen/Qwen3-8B)
+    /// The Hugging Face directory of the backbone they were trained on, or its name once fetched (the release: Qwen/Qwen3-8B)
     #[arg(long)]
     backbone: PathBuf,
     /// Name of the run

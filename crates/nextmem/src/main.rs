@@ -18,6 +18,7 @@ mod explain;
 mod export_hf;
 mod fetch;
 mod figure;
+mod hub;
 mod import;
 mod judge;
 mod lm_eval;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::cli::{BadInput, Model};
 use crate::device;
 use crate::experiment::{DeviceConfig, NextMemConfig};
+use crate::hub::advice;
 use crate::parts::{Parts, assemble, finished};
 use crate::progress::Bars;
 use crate::run;
@@ -55,18 +56,17 @@ fn open(model: &Model) -> Result<Opened> {
         let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
         return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment));
     }
-    for dir in [Some(&model.model), model.stage1.as_ref(), model.stage2.as_ref()].into_iter().flatten() {
-        if !dir.is_dir() {
-            bail!(BadInput(format!(
-                "{}: no such directory; expected a run like results/quickstart or a Hugging Face directory",
-                dir.display()
-            )));
-        }
+    let parts = Parts::named(Some(&model.model), model.stage1.as_deref(), model.stage2.as_deref());
+    if let Some(dir) = parts.dirs().into_iter().find(|dir| !dir.is_dir()) {
+        bail!(BadInput(format!(
+            "{}: no such directory; expected a run like results/quickstart or a Hugging Face directory{}",
+            dir.display(),
+            advice(dir)
+        )));
     }
     let config = DeviceConfig { backend: model.device.clone(), ..DeviceConfig::default() };
     device::check(&config).map_err(|e| BadInput(format!("{e:#}")))?;
     let device = device::open(&config, 0)?;
-    let parts = Parts { backbone: model.model.clone(), stage1: model.stage1.clone(), stage2: model.stage2.clone(), ..Parts::default() };
     let defaults = NextMemConfig::default();
     let options = NextMemOptions {
         num_latents: model.latents,

@@ -15,6 +15,7 @@ use nextmem_model::write_atomically;
 use serde_json::Value;
 
 use crate::cli::BadInput;
+use crate::hub::located;
 use crate::progress::Bars;
 
 /// The columns without `--all`, the first of [`TEXT_METRICS`].
@@ -33,7 +34,7 @@ pub struct Options {
     /// Also rouge_2, chrf and number, date and name fidelity
     #[arg(long)]
     all: bool,
-    /// Also BERTScore with the encoder in this Hugging Face directory (BERT or RoBERTa), on the CPU
+    /// Also BERTScore with the encoder in this Hugging Face directory, or of this fetched name (BERT or RoBERTa), on the CPU
     #[arg(long)]
     bertscore: Option<PathBuf>,
     /// Write the lines to this file instead of standard output
@@ -78,7 +79,7 @@ pub fn metrics(options: &Options) -> Result<()> {
 
 /// F1 of BERTScore for every pair.
 fn bertscore(dir: &Path, pairs: &[Pair]) -> Result<Vec<f64>> {
-    let encoder = BertScore::open(&BertScoreConfig::new(dir), &crate::device::host()).map_err(|e| BadInput(e.to_string()))?;
+    let encoder = BertScore::open(&BertScoreConfig::new(located(dir)), &crate::device::host()).map_err(|e| BadInput(e.to_string()))?;
     let texts: Vec<(&str, &str)> = pairs.iter().map(|p| (p.prediction.as_str(), p.reference.as_str())).collect();
     let found = encoder.score(&texts, &|_| {})?;
     eprintln!("{}; {} texts cut", encoder.version(), found.truncated);

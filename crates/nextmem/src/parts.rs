@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::BadInput;
 use crate::experiment::{Experiment, Loaded, StageName};
+use crate::hub::located;
 use crate::plan::Plan;
 use crate::run_dir::RunDir;
 use crate::stages::WEIGHTS;
@@ -34,7 +35,13 @@ impl Parts {
     /// What an experiment names rather than trains.
     pub fn given(e: &Experiment) -> Self {
         let weights = e.weights.clone().unwrap_or_default();
-        Self { backbone: e.backbone.model.clone().unwrap_or_default(), stage1: weights.stage1, stage2: weights.stage2, ..Self::default() }
+        Self::named(e.backbone.model.as_deref(), weights.stage1.as_deref(), weights.stage2.as_deref())
+    }
+
+    /// Directories, or names of what has been fetched.
+    pub fn named(backbone: Option<&Path>, stage1: Option<&Path>, stage2: Option<&Path>) -> Self {
+        let [backbone, stage1, stage2] = [backbone, stage1, stage2].map(|dir| dir.map(located));
+        Self { backbone: backbone.unwrap_or_default(), stage1, stage2, ..Self::default() }
     }
 
     /// Adds what a stage made.

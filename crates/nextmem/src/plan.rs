@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::device;
 use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
+use crate::hub::{advice, located};
 use crate::source::{Source, check_eval};
 
 /// Raised when the same settings no longer give the same numbers.
@@ -82,9 +83,9 @@ impl Plan {
                 bail!("eval.{}.limit: got 0, expected at least 1", task.name());
             }
         }
-        if let Some(bge) = e.baselines.bge.as_ref().filter(|bge| !bge.model.is_dir()) {
-            let next = "download a BERT encoder such as BAAI/bge-base-en-v1.5 into it";
-            missing.push(format!("baselines.bge.model: {}: no such directory; {next}", bge.model.display()));
+        if let Some(bge) = e.baselines.bge.as_ref().filter(|bge| !located(&bge.model).is_dir()) {
+            let next = "fetch a BERT encoder (`nextmem fetch BAAI/bge-base-en-v1.5`) and name it or its directory";
+            missing.push(format!("baselines.bge.model: {}: not on this machine; {next}", bge.model.display()));
         }
         if missing.is_empty() {
             check_eval(&source, &e.eval)?;
@@ -225,17 +226,19 @@ fn check_numbers(e: &Experiment) -> Result<()> {
 /// Sizes and identity of the backbone; a checkpoint's names, shapes and tokenizer are checked without reading weights.
 fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig, Value)> {
     match (&e.backbone.model, &e.backbone.nano) {
-        (Some(dir), None) => {
+        (Some(model), None) => {
+            let dir = &located(model);
             if !dir.is_dir() {
-                let Some(config) = DecoderConfig::published(&dir.to_string_lossy()) else {
-                    bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint", dir.display());
+                let Some(config) = DecoderConfig::published(&model.to_string_lossy()) else {
+                    bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint{}", model.display(), advice(model));
                 };
                 missing.push(format!(
-                    "backbone.model: {}: no such directory; download the checkpoint of that name into it ({})",
-                    dir.display(),
+                    "backbone.model: {}: not on this machine; get it with `nextmem fetch {}` ({})",
+                    model.display(),
+                    model.display(),
                     crate::cost::scaled(crate::cost::checkpoint_bytes(&config), "B")
                 ));
-                return Ok((config, json!(dir)));
+                return Ok((config, json!(model)));
             }
             let config = check_decoder(dir, &device::host()).context("backbone.model")?;
             let tokenizer = Tokenizer::open(dir).context("backbone.model")?;
@@ -284,12 +287,12 @@ fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfi
     for (key, dir, trained) in
         [("stage1", &weights.stage1, StageName::Reconstruction), ("stage2", &weights.stage2, StageName::Substitution)]
     {
-        let Some(dir) = dir else { continue };
+        let Some(dir) = &dir.as_deref().map(located) else { continue };
         if names.contains(&trained) {
             bail!("weights.{key}: got a directory, but [train] has the stage that makes it; remove one of them");
         }
         if !dir.is_dir() {
-            bail!("weights.{key}: {}: no such directory; expected a PEFT or a Hugging Face directory", dir.display());
+            bail!("weights.{key}: {}: no such directory; expected a PEFT or a Hugging Face directory{}", dir.display(), advice(dir));
         }
         let fits = match dir.join("adapter_config.json").exists() {
             true => load_adapter(dir, backbone, &device::host()).map(drop),

@@ -122,7 +122,7 @@ fn targets(devices: &[String]) -> Result<Vec<Target>> {
 /// Weights and inputs: what the experiment has trained, else its backbone, else random weights of its sizes.
 fn job(plan: &Plan, scratch: &Path) -> Result<Job> {
     let e = &plan.experiment;
-    let mut parts = Parts { backbone: e.backbone.model.clone().unwrap_or_default(), ..Parts::default() };
+    let mut parts = Parts::named(e.backbone.model.as_deref(), None, None);
     let run = RunDir::planned(plan);
     for (name, fingerprint) in &plan.stages {
         let Some(weights) = run.finished(*name, fingerprint).map(|d| d.join("weights")) else { break };

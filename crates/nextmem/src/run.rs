@@ -9,13 +9,14 @@ use nextmem_eval::{
     PUBLISHED_ABLATION, Score, Task, markdown, predict_qa, predict_reconstruction, predict_retrieval, sample_file, score_file,
 };
 use nextmem_model::{
-    AnswerMode, Autoencoder, Bge, Bm25, Dyprag, Encoder, Hypernetwork, Icae, MeanPooled, MemoryMethod, NextMem, NextMemOptions, Quantized,
-    TextMemory, load_slots,
+    AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, MeanPooled, MemoryMethod, NextMem, NextMemOptions,
+    Quantized, TextMemory, load_slots,
 };
 use nextmem_quant::Scales;
 
 use crate::bertscore::{bertscores, score_run};
 use crate::experiment::Experiment;
+use crate::hub::located;
 use crate::judge::judge_scores;
 use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
@@ -95,7 +96,8 @@ fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
         rows.push(("bm25".into(), Box::new(Bm25::new(config.clone()))));
     }
     if let Some(config) = &baselines.bge {
-        rows.push(("bge".into(), Box::new(Bge::open(config, device).context("baselines.bge")?)));
+        let config = BgeConfig { model: located(&config.model), ..config.clone() };
+        rows.push(("bge".into(), Box::new(Bge::open(&config, device).context("baselines.bge")?)));
     }
     Ok(rows)
 }

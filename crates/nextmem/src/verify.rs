@@ -10,12 +10,13 @@ use nextmem_model::{DecoderConfig, TensorFiles, Tokenizer, audit_decoder, load_a
 
 use crate::cli::BadInput;
 use crate::device;
+use crate::hub::{advice, located};
 use crate::parts::read_special;
 
 /// What is checked.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A Hugging Face directory of a dense Qwen3, or a PEFT directory
+    /// A Hugging Face directory of a dense Qwen3, or a PEFT directory; or the name of one that was fetched
     dir: PathBuf,
     /// The backbone that a PEFT directory is for
     #[arg(long)]
@@ -30,12 +31,12 @@ pub struct Options {
 /// # Errors
 /// [`BadInput`] with the number of problems.
 pub fn verify(options: &Options) -> Result<()> {
-    let dir = &options.dir;
+    let dir = &located(&options.dir);
     if !dir.is_dir() {
-        bail!(BadInput(format!("{}: no such directory; expected a Hugging Face or a PEFT directory", dir.display())));
+        bail!(BadInput(format!("{}: no such directory; expected a Hugging Face or a PEFT directory{}", dir.display(), advice(dir))));
     }
     let (problems, notes) = match dir.join("adapter_config.json").is_file() {
-        true => adapter(dir, options.backbone.as_deref()),
+        true => adapter(dir, options.backbone.as_deref().map(located).as_deref()),
         false => checkpoint(dir),
     };
     println!("{}", files(dir, options.sha256)?);

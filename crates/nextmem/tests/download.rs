@@ -3,122 +3,22 @@
 
 mod support;
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
 
-use sha2::{Digest, Sha256};
+use support::server::{Answer, Server, sha256 as sum, without_proxies};
 use support::{Dir, Outcome, finish};
 
 /// The file of the set that is fetched.
 const NAME: &str = "locomo10.json";
 
-/// How one request is answered.
-#[derive(Clone, Debug)]
-enum Answer {
-    /// As asked, ranges included.
-    Right,
-    /// As asked, but the connection ends after so many bytes of the body.
-    Cut(usize),
-    /// As asked, but nothing comes after so many bytes of the body.
-    Stall(usize),
-    /// The whole file, whatever range was asked for.
-    Whole,
-    /// Another range than was asked for.
-    WrongRange,
-    /// A status without the file, with more header lines.
-    Status(&'static str, &'static str),
-}
-
-/// A server with one file; requests are answered in order, the last answer for ever.
-struct Server {
-    url: String,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    fn new(body: &[u8], tag: &str, answers: &[Answer]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/mirror/", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (log, body, tag) = (requests.clone(), body.to_vec(), tag.to_string());
-        let mut answers: VecDeque<Answer> = answers.iter().cloned().collect();
-        // It lives as long as the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-                // A client that goes away is part of the tests.
-                let _ = serve(stream.unwrap(), &body, &tag, &answer.unwrap(), &log);
-            }
-        });
-        Self { url, requests }
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    /// The `Range` of each request, empty where there was none.
-    fn ranges(&self) -> Vec<String> {
-        let header = |request: &String| request.lines().find_map(|l| l.strip_prefix("range: ").map(str::to_string)).unwrap_or_default();
-        self.requests().iter().map(header).collect()
-    }
-}
-
-fn serve(mut stream: TcpStream, body: &[u8], tag: &str, answer: &Answer, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut request = String::new();
-    let mut reader = BufReader::new(stream.try_clone()?);
-    while reader.read_line(&mut request)? > 2 {}
-    let request = request.lines().map(|line| line.split_once(':').map_or(line.into(), |(k, v)| format!("{}:{v}", k.to_lowercase())));
-    let request = request.collect::<Vec<String>>().join("\n");
-    log.lock().unwrap().push(request.clone());
-    if let Answer::Status(status, headers) = answer {
-        return write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n{headers}\r\nno");
-    }
-    let asked = request.lines().find_map(|l| l.strip_prefix("range: bytes=")).map(|r| r.trim_end_matches('-').parse::<usize>().unwrap());
-    let holds = request.lines().find_map(|l| l.strip_prefix("if-range: ")).is_none_or(|seen| seen == tag);
-    let start = asked.filter(|_| holds && !matches!(answer, Answer::Whole)).unwrap_or(0);
-    if start >= body.len() {
-        return write!(
-            stream,
-            "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-    }
-    let named = if matches!(answer, Answer::WrongRange) { start + 1 } else { start };
-    let status = match start {
-        0 => "200 OK\r\n".to_string(),
-        _ => format!("206 Partial Content\r\nContent-Range: bytes {named}-{}/{}\r\n", body.len() - 1, body.len()),
-    };
-    write!(stream, "HTTP/1.1 {status}Content-Length: {}\r\nETag: {tag}\r\nConnection: close\r\n\r\n", body.len() - start)?;
-    let end = match answer {
-        Answer::Cut(bytes) | Answer::Stall(bytes) => body.len().min(start + bytes),
-        _ => body.len(),
-    };
-    stream.write_all(&body[start..end])?;
-    stream.flush()?;
-    if matches!(answer, Answer::Stall(_)) {
-        // Until the client gives up and closes.
-        let _ = stream.read(&mut [0u8; 1]);
-    }
-    Ok(())
-}
-
 fn body() -> Vec<u8> {
     (0..200_000u32).flat_map(|n| n.to_le_bytes()).collect()
-}
-
-fn sum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Fetches the file of one set from a server, agreeing to the licence.
 fn fetch(dir: &Dir, server: &Server, more: &[&str]) -> Outcome {
     let mut command = dir.command(&["data", "fetch", "locomo", "--yes", "--out", "sets", "--base-url", &server.url]);
-    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-        command.env_remove(name);
-    }
+    without_proxies(&mut command);
     command.args(more);
     finish(command)
 }
@@ -258,8 +158,8 @@ fn a_wrong_range_is_not_glued_on() {
 #[test]
 fn busy_servers_are_asked_again_after_the_time_they_name() {
     let (dir, body) = (Dir::new(), body());
-    let busy = Answer::Status("429 Too Many Requests", "Retry-After: 1\r\n");
-    let down = Answer::Status("503 Service Unavailable", "Retry-After: 0\r\n");
+    let busy = Answer::status("429 Too Many Requests", "Retry-After: 1\r\n");
+    let down = Answer::status("503 Service Unavailable", "Retry-After: 0\r\n");
     let server = Server::new(&body, "\"a\"", &[busy, down, Answer::Right]);
     let outcome = fetch(&dir, &server, &["--sha256", &sum(&body)]).good();
     whole(&dir, &body);
@@ -268,7 +168,7 @@ fn busy_servers_are_asked_again_after_the_time_they_name() {
     }
 
     let dir = Dir::new();
-    let server = Server::new(&body, "\"a\"", &[Answer::Status("500 Internal Server Error", "Retry-After: 0\r\n")]);
+    let server = Server::new(&body, "\"a\"", &[Answer::status("500 Internal Server Error", "Retry-After: 0\r\n")]);
     failed(fetch(&dir, &server, &["--retries", "2"]), &["HTTP 500", "3 attempts failed, 0 bytes are here"]);
     assert_eq!(server.requests().len(), 3);
 }
@@ -282,7 +182,7 @@ fn refusals_end_at_once() {
         ("400 Bad Request", ["HTTP 400, expected 200 or 206", "check the address"]),
     ] {
         let dir = Dir::new();
-        let server = Server::new(&body(), "\"a\"", &[Answer::Status(status, "")]);
+        let server = Server::new(&body(), "\"a\"", &[Answer::status(status, "")]);
         failed(fetch(&dir, &server, &[]), &names);
         assert_eq!(server.requests().len(), 1, "{status}");
         assert!(!dir.path("sets").join(NAME).exists());
@@ -292,7 +192,7 @@ fn refusals_end_at_once() {
 #[test]
 fn a_redirect_is_followed() {
     let (dir, body) = (Dir::new(), body());
-    let server = Server::new(&body, "\"a\"", &[Answer::Status("302 Found", "Location: /elsewhere\r\n"), Answer::Right]);
+    let server = Server::new(&body, "\"a\"", &[Answer::status("302 Found", "Location: /elsewhere\r\n"), Answer::Right]);
     fetch(&dir, &server, &["--sha256", &sum(&body)]).good();
     whole(&dir, &body);
     assert!(server.requests()[1].starts_with("GET /elsewhere"), "{:?}", server.requests());
@@ -331,6 +231,6 @@ fn a_disk_that_refuses_is_named() {
 fn nobody_answers() {
     let dir = Dir::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = Server { url: format!("http://127.0.0.1:{port}"), requests: Arc::default() };
+    let server = Server::absent(port);
     failed(fetch(&dir, &server, &["--retries", "1"]), &["2 attempts failed, 0 bytes are here"]);
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 
+use super::Checksum;
+
 /// Why a file is not in place.
 #[derive(Debug)]
 pub enum DownloadError {
@@ -66,10 +68,10 @@ pub enum DownloadError {
     Checksum {
         /// The address.
         url: String,
-        /// SHA-256 wanted.
-        wanted: String,
-        /// SHA-256 of what came.
-        got: String,
+        /// The one wanted.
+        wanted: Checksum,
+        /// That of what came.
+        got: Checksum,
     },
     /// Another file stands at the destination.
     Other {
@@ -112,7 +114,10 @@ impl fmt::Display for DownloadError {
                 )
             }
             Self::NotFound { url, status } => {
-                write!(f, "{url}: got HTTP {status}, there is no such file - check the address, or give a mirror with --base-url")
+                write!(
+                    f,
+                    "{url}: got HTTP {status}, there is no such file - check the address, or name a mirror (--base-url of data fetch, HF_ENDPOINT)"
+                )
             }
             Self::Status { url, status } => write!(f, "{url}: got HTTP {status}, expected 200 or 206 - check the address"),
             Self::NoHost { url } => write!(f, "{url}: the host is not found - check the network and the address"),
@@ -121,13 +126,13 @@ impl fmt::Display for DownloadError {
                 write!(f, "{url}: {why}; {attempts} attempts failed, {done} bytes are here - run it again to go on")
             }
             Self::Size { url, wanted, got } => {
-                write!(f, "{url}: got {got} bytes, expected {wanted} - the file has changed; look for its new checksum before you use it")
-            }
-            Self::Checksum { url, wanted, got } => {
                 write!(
                     f,
-                    "{url}: got sha256 {got}, expected {wanted} - the file was thrown away; run it again, or look for its new checksum"
+                    "{url}: got {got} bytes, expected {wanted} - it is another file than the one described; look for what has changed before you use it"
                 )
+            }
+            Self::Checksum { url, wanted, got } => {
+                write!(f, "{url}: got {got}, expected {wanted} - the file was thrown away; run it again, or look for its new checksum")
             }
             Self::Other { path, sha256, bytes } => write!(
                 f,

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+pub mod server;
+
 /// All stages and tasks at sizes that only prove that everything is connected.
 pub const TINY: &str = r#"name = "tiny"
 results = "results"
