@@ -95,14 +95,14 @@ impl DecoderConfig {
             return Err(format!("got `hidden_act` {act:?}, expected \"silu\""));
         }
         // Newer files keep theta in `rope_parameters`, older ones beside a `rope_scaling` that must be null.
-        let rope = ["rope_parameters", "rope_scaling"].iter().find_map(|k| value.get(*k).filter(|v| !v.is_null()));
-        if let Some(rope) = rope {
+        let ropes = || ["rope_parameters", "rope_scaling"].iter().filter_map(|k| value.get(*k).filter(|v| !v.is_null()));
+        for rope in ropes() {
             let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
             if kind != "default" {
                 return Err(format!("got rope type {kind:?}, expected \"default\"; scaled rotary positions are not supported"));
             }
         }
-        let theta = rope.and_then(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta")).and_then(Value::as_f64);
+        let theta = ropes().find_map(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta")).and_then(Value::as_f64);
         let size = |key: &str| {
             value
                 .get(key)

@@ -24,7 +24,8 @@ fn key(layer: usize, target: &str, factor: &str) -> String {
 /// [`ModelError::Adapter`] for a kind of adapter that is not plain LoRA; missing halves, foreign keys and wrong shapes
 /// as for checkpoints.
 pub fn load_adapter(dir: &Path, sizes: &DecoderConfig, device: &Device) -> Result<LoraAdapter, ModelError> {
-    let peft = config::Resolved::open(&dir.join("adapter_config.json"))?;
+    let config = dir.join("adapter_config.json");
+    let peft = config::Resolved::open(&config)?;
     let path = dir.join("adapter_model.safetensors");
     if !path.exists() && dir.join("adapter_model.bin").exists() {
         let reason = "got adapter_model.bin, a pickle; save it again with safe_serialization=True".into();
@@ -50,7 +51,7 @@ pub fn load_adapter(dir: &Path, sizes: &DecoderConfig, device: &Device) -> Resul
                     Some(_) => Ok(Param::from_tensor(Tensor::<2>::from_data(files.read(key)?, device))),
                 }
             };
-            let (rank, scaling) = peft.module(index, target);
+            let (rank, scaling) = peft.module(index, target).map_err(|reason| ModelError::Adapter { path: config.clone(), reason })?;
             *slot = Some(LoraPair { lora_a: read(&a, [rank, input])?, lora_b: read(&b, [output, rank])?, scaling });
             used += 2;
         }

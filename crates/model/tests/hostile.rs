@@ -1,7 +1,9 @@
-//! Files that somebody damaged or made up: every reader answers with a value or an error, in bounded time, and never panics.
+//! Files that somebody damaged or made up: every reader answers with a value or an error, in bounded time and memory, never
+//! panics, and never runs what is in a file.
 //!
 //! Each target takes a file that is whole, changes it at random and reads it. `NEXTMEM_MUTATIONS` sets how many times
-//! (`scripts/fuzz.sh` runs it for minutes). An input that once failed is kept in `fixtures/hostile/TARGET-*` and always read.
+//! (`scripts/fuzz.sh` runs it for minutes). What is in `fixtures/hostile/TARGET.*` was made to do harm
+//! (`scripts/golden/make_hostile.py`), or failed once: it must be refused.
 #![allow(clippy::unwrap_used)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +12,19 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use nextmem_model::{
-    Latents, Memory, MemoryFile, MemoryRecord, TensorFiles, Tokenizer, check_decoder, load_adapter, load_decoder, read_special_embeddings,
+    Latents, Memory, MemoryFile, MemoryRecord, Message, TensorFiles, Tokenizer, check_decoder, load_adapter, load_decoder,
+    read_special_embeddings,
 };
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Longest that one small file may take.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Most memory that a reader may take beside what a file and its neighbours hold, as a multiple and in bytes.
+const MEMORY_LIMIT: (usize, usize) = (64, 16 << 20);
 
 fn fixtures() -> PathBuf {
     PathBuf::from("tests/fixtures")
@@ -86,37 +96,49 @@ impl Dice {
 /// Reads changed copies of `whole` as `dir/name`; returns how many were refused.
 fn assault(target: &str, whole: &[u8], file: &Path, read: impl Fn() -> bool) -> usize {
     let mutations: usize = std::env::var("NEXTMEM_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
-    let kept = std::fs::read_dir(fixtures().join("hostile")).into_iter().flatten().filter_map(|entry| {
+    let kept = std::fs::read_dir(fixtures().join("hostile")).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();
-        path.file_name().unwrap().to_str().unwrap().starts_with(target).then(|| std::fs::read(path).unwrap())
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        name.strip_prefix(target)?.starts_with('.').then(|| (name, std::fs::read(path).unwrap()))
     });
     let mut dice = Dice(target.bytes().fold(7, |h, b| h * 31 + u64::from(b)));
-    let changed = std::iter::repeat_with(|| dice.mutate(whole)).take(mutations);
+    let changed = (0..mutations).map(|number| (number.to_string(), dice.mutate(whole)));
     let mut refused = 0;
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let inputs: Vec<Vec<u8>> = kept.chain(changed).collect();
+    let beside: u64 = std::fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     let mut failed = None;
-    for (number, bytes) in inputs.iter().enumerate() {
+    let mut inputs: Vec<(String, Vec<u8>)> = kept.collect();
+    let made = inputs.len();
+    inputs.extend(changed);
+    for (number, (name, bytes)) in inputs.iter().enumerate() {
         std::fs::write(file, bytes).unwrap();
         let started = Instant::now();
-        match catch_unwind(AssertUnwindSafe(&read)) {
-            Ok(accepted) => refused += usize::from(!accepted),
-            Err(_) => failed = Some((number, "panicked")),
-        }
-        if started.elapsed() > LIMIT {
-            failed = Some((number, "took too long"));
-        }
-        if failed.is_some() {
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        let outcome = catch_unwind(AssertUnwindSafe(&read));
+        let (taken, allowed) = (MEMORY.peak_usage() - before, MEMORY_LIMIT.0 * (bytes.len() + beside as usize) + MEMORY_LIMIT.1);
+        let wrong = match outcome {
+            Err(_) => Some("panicked".to_string()),
+            _ if started.elapsed() > LIMIT => Some(format!("took {:?}", started.elapsed())),
+            _ if taken > allowed => Some(format!("took {taken} bytes of memory, at most {allowed} were expected")),
+            Ok(true) if number < made => Some("was accepted".to_string()),
+            Ok(accepted) => {
+                refused += usize::from(!accepted);
+                None
+            }
+        };
+        if let Some(wrong) = wrong {
+            failed = Some((name, bytes, wrong));
             break;
         }
     }
     std::panic::set_hook(hook);
     std::fs::write(file, whole).unwrap();
-    if let Some((number, what)) = failed {
-        let keep = std::env::temp_dir().join(format!("{target}-{number}"));
-        std::fs::write(&keep, &inputs[number]).unwrap();
-        panic!("{target}: input {number} {what}; it is kept in {}, copy it to fixtures/hostile", keep.display());
+    if let Some((name, bytes, wrong)) = failed {
+        let keep = std::env::temp_dir().join(format!("{target}.{}", name.trim_start_matches(&format!("{target}."))));
+        std::fs::write(&keep, bytes).unwrap();
+        panic!("{target}: {name} {wrong}; it is kept as {}, copy it to fixtures/hostile", keep.display());
     }
     assert!(read(), "{target}: the whole file is read");
     refused
@@ -156,6 +178,8 @@ fn no_reader_panics_or_hangs() {
     run("tokenizer", &nano, "tokenizer.json", &|| {
         Tokenizer::open(nano.path()).and_then(|t| t.encode("Ann has 3 cats, \u{e9}t\u{e9} \u{1f600}")).is_ok()
     });
+    let messages = [Message::new("user", "Who?")];
+    run("template", &nano, "chat_template.jinja", &|| Tokenizer::open(nano.path()).and_then(|t| t.chat(&messages, true, false)).is_ok());
     run("tokenizer-config", &nano, "tokenizer_config.json", &|| Tokenizer::open(nano.path()).is_ok());
 
     let memories = tempfile::tempdir().unwrap();
@@ -170,4 +194,6 @@ fn no_reader_panics_or_hangs() {
         assert!(count > 20, "{target}: only {count} changed files were refused");
     }
     assert!(TensorFiles::open_file(&path).is_ok());
+    // What the pickles in the corpus would leave if anything ran them.
+    assert!(!Path::new("hostile-pickle-ran").exists());
 }

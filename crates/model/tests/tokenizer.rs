@@ -71,7 +71,6 @@ fn renders_the_chat_template() {
     let Some((data, tokenizer)) = qwen3() else { return };
     let mut rendered = 0;
     for case in lines(&data.join("golden/chat_template.jsonl")) {
-        // Tool definitions are not part of the interface.
         if case["name"] == "tool" {
             continue;
         }
@@ -90,6 +89,21 @@ fn renders_the_chat_template() {
         rendered += 1;
     }
     assert_eq!(rendered, 5);
+}
+
+#[test]
+fn renders_tools_and_their_calls() {
+    let Some((data, tokenizer)) = qwen3() else { return };
+    // As text, because the order of keys counts.
+    let golden = std::fs::read_to_string(data.join("golden/chat_template.jsonl")).unwrap();
+    let line = golden.lines().find(|line| line.contains("\"name\": \"tool\"")).unwrap();
+    let between = |from: &str, to: &str| line.split_once(from).unwrap().1.split_once(to).unwrap().0;
+    let (messages, tools) = (between("\"messages\": ", ", \"kwargs\": "), between("\"tools\": ", "}, \"rendered\": "));
+    let got = tokenizer.chat_json(messages, Some(tools), true, true).unwrap();
+    let case: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(got, case["rendered"].as_str().unwrap());
+    assert_eq!(tokenizer.encode_prompt(&got).unwrap(), ids(&case["ids"]));
+    assert!(tokenizer.chat_json("{}", None, true, true).is_err());
 }
 
 #[test]

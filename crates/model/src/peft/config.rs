@@ -99,12 +99,22 @@ impl Resolved {
     }
 
     /// Rank and scaling of a projection; the first pattern that matches its path decides.
-    pub(super) fn module(&self, layer: usize, target: &str) -> (usize, f64) {
+    ///
+    /// # Errors
+    /// A pattern that takes too many steps to match.
+    pub(super) fn module(&self, layer: usize, target: &str) -> Result<(usize, f64), String> {
         let path = module_path(layer, target);
-        let first = |patterns: &[(Regex, f64)]| patterns.iter().find(|(regex, _)| regex.is_match(&path).unwrap_or(false)).map(|(_, v)| *v);
-        let rank = first(&self.ranks).map_or(self.r, |r| r as usize);
-        let alpha = first(&self.alphas).unwrap_or(self.alpha);
-        (rank, if self.rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 })
+        let first = |patterns: &[(Regex, f64)]| -> Result<Option<f64>, String> {
+            for (regex, value) in patterns {
+                if regex.is_match(&path).map_err(|e| format!("pattern {regex}: {e}, at {path}; write a simpler one"))? {
+                    return Ok(Some(*value));
+                }
+            }
+            Ok(None)
+        };
+        let rank = first(&self.ranks)?.map_or(self.r, |r| r as usize);
+        let alpha = first(&self.alphas)?.unwrap_or(self.alpha);
+        Ok((rank, if self.rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }))
     }
 }
 
@@ -172,15 +182,15 @@ mod tests {
             "alpha_pattern": {"q_proj": 16},
         });
         let resolved = Resolved::of(&config).unwrap();
-        assert_eq!(resolved.module(0, "q_proj"), (2, 8.0));
-        assert_eq!(resolved.module(1, "down_proj"), (6, 8.0 / 6.0));
-        assert_eq!(resolved.module(0, "down_proj"), (4, 2.0));
-        assert_eq!(resolved.module(0, "k_proj"), (8, 1.0));
-        assert_eq!(resolved.module(1, "k_proj"), (4, 2.0));
-        assert_eq!(resolved.module(0, "o_proj").0, 3);
+        assert_eq!(resolved.module(0, "q_proj").unwrap(), (2, 8.0));
+        assert_eq!(resolved.module(1, "down_proj").unwrap(), (6, 8.0 / 6.0));
+        assert_eq!(resolved.module(0, "down_proj").unwrap(), (4, 2.0));
+        assert_eq!(resolved.module(0, "k_proj").unwrap(), (8, 1.0));
+        assert_eq!(resolved.module(1, "k_proj").unwrap(), (4, 2.0));
+        assert_eq!(resolved.module(0, "o_proj").unwrap().0, 3);
         let mut root = config.clone();
         root["use_rslora"] = true.into();
-        assert_eq!(Resolved::of(&root).unwrap().module(1, "v_proj"), (4, 4.0));
+        assert_eq!(Resolved::of(&root).unwrap().module(1, "v_proj").unwrap(), (4, 4.0));
     }
 
     #[test]

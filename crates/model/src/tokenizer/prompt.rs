@@ -1,9 +1,16 @@
 //! The chat template, and the prompts that ask a question of latents or of text.
 
+use std::io::Write;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Value, context};
+use serde::Serialize;
+use serde_json::ser::Formatter;
 
 use super::{Tokenizer, TokenizerError, template_error};
+
+/// Instructions that a template may take; Qwen3's takes about a hundred a message.
+const FUEL: u64 = 10_000_000;
 
 /// Marks where the text of message `n` goes: `OPEN n CLOSE`, two private-use characters that no template contains.
 const OPEN: char = '\u{e000}';
@@ -25,21 +32,69 @@ impl Message {
     }
 }
 
+/// The `tojson` of transformers: `json.dumps(value, ensure_ascii=False)`.
+fn python_json(value: &Value) -> Result<String, minijinja::Error> {
+    let mut text = Vec::new();
+    let failed = |e: String| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, e);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Spaced)).map_err(|e| failed(e.to_string()))?;
+    String::from_utf8(text).map_err(|e| failed(e.to_string()))
+}
+
+/// JSON with a space after every comma and colon, as Python writes it.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
 impl Tokenizer {
     /// Renders the chat template as transformers' `apply_chat_template` does.
-    ///
-    /// Tool definitions and tool calls are not passed on: NextMem has none.
     ///
     /// # Errors
     /// [`TokenizerError::NoTemplate`] without a template, [`TokenizerError::Template`] when it fails.
     pub fn chat(&self, messages: &[Message], add_generation_prompt: bool, enable_thinking: bool) -> Result<String, TokenizerError> {
+        let messages: Vec<Value> = messages.iter().map(|m| context! { role => m.role.as_str(), content => m.content.as_str() }).collect();
+        self.render(context! { messages, add_generation_prompt, enable_thinking })
+    }
+
+    /// The same for a conversation with tools, as the JSON that transformers takes: a list of messages, which may have
+    /// `tool_calls`, and a list of tool definitions. Keys keep their order.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat), and for what is no JSON list.
+    pub fn chat_json(
+        &self,
+        messages: &str,
+        tools: Option<&str>,
+        add_generation_prompt: bool,
+        enable_thinking: bool,
+    ) -> Result<String, TokenizerError> {
+        let list = |name: &str, text: &str| {
+            let parsed = serde_json::from_str::<Vec<Value>>(text);
+            parsed.map(Value::from).map_err(|e| TokenizerError::Template { reason: format!("{name}: expected a JSON list: {e}") })
+        };
+        let tools = tools.map(|tools| list("tools", tools)).transpose()?;
+        self.render(context! { messages => list("messages", messages)?, tools, add_generation_prompt, enable_thinking })
+    }
+
+    fn render(&self, context: Value) -> Result<String, TokenizerError> {
         let template = self.chat_template.as_deref().ok_or(TokenizerError::NoTemplate)?;
         let mut environment = Environment::new();
         // As in transformers; the template calls Python's string methods.
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        let messages: Vec<Value> = messages.iter().map(|m| context! { role => m.role.as_str(), content => m.content.as_str() }).collect();
-        environment.render_str(template, context! { messages, add_generation_prompt, enable_thinking }).map_err(template_error)
+        // A template comes with a checkpoint: one that never ends is refused.
+        environment.set_fuel(Some(FUEL));
+        environment.add_filter("tojson", python_json);
+        environment.render_str(template, context).map_err(template_error)
     }
 
     /// The ids of a rendered chat in which only the template can produce added tokens.
