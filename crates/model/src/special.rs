@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use pytorch_reader::{DType, PytorchReader};
 use thiserror::Error;
+use zip::ZipArchive;
 
 /// Where the official file keeps the state dict of its `nn.Embedding(3, hidden)`.
 const TOP_LEVEL_KEY: &str = "special_input_embeddings";
@@ -85,6 +86,7 @@ pub fn read_special_embeddings(path: &Path) -> Result<(Vec<f32>, usize, usize), 
         return Err(SpecialTokensError::TooLarge { path: path.to_owned(), got: size, limit: MAX_FILE_BYTES });
     }
     let archive = |reason: String| SpecialTokensError::Archive { path: path.to_owned(), reason };
+    check_archive(path, size).map_err(archive)?;
     let reader = PytorchReader::with_top_level_key(path, TOP_LEVEL_KEY).map_err(|e| archive(e.to_string()))?;
     let Some(tensor) = reader.get("weight") else {
         let mut got = reader.keys();
@@ -115,6 +117,21 @@ pub fn read_special_embeddings(path: &Path) -> Result<(Vec<f32>, usize, usize), 
         Some(at) => Err(SpecialTokensError::NotFinite { path: path.to_owned(), row: at / hidden }),
         None if values.len() == rows * hidden => Ok((values, rows, hidden)),
         None => Err(archive(format!("{} values for shape [{rows}, {hidden}]", values.len()))),
+    }
+}
+
+/// Refuses an archive that would unpack to more than it is: `torch.save` compresses nothing.
+fn check_archive(path: &Path, size: u64) -> Result<(), String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    // Files from before torch 1.6 are no archives; the reader knows those too.
+    let Ok(mut archive) = ZipArchive::new(std::io::BufReader::new(file)) else { return Ok(()) };
+    let mut unpacked = 0u64;
+    for index in 0..archive.len() {
+        unpacked = unpacked.saturating_add(archive.by_index_raw(index).map_err(|e| e.to_string())?.size());
+    }
+    match unpacked <= size {
+        true => Ok(()),
+        false => Err(format!("unpacks to {unpacked} bytes from {size}, and torch.save does not compress")),
     }
 }
 

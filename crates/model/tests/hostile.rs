@@ -24,7 +24,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Most memory that a reader may take beside what a file and its neighbours hold, as a multiple and in bytes.
-const MEMORY_LIMIT: (usize, usize) = (64, 16 << 20);
+const MEMORY_LIMIT: (usize, usize) = (64, 32 << 20);
 
 fn fixtures() -> PathBuf {
     PathBuf::from("tests/fixtures")

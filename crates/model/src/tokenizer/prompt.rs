@@ -9,8 +9,8 @@ use serde_json::ser::Formatter;
 
 use super::{Tokenizer, TokenizerError, template_error};
 
-/// Instructions that a template may take; Qwen3's takes about a hundred a message.
-const FUEL: u64 = 10_000_000;
+/// Instructions that a template may take, each worth 64 bytes of text; Qwen3's takes about a hundred a message.
+const FUEL: u64 = 1_000_000;
 
 /// Marks where the text of message `n` goes: `OPEN n CLOSE`, two private-use characters that no template contains.
 const OPEN: char = '\u{e000}';
@@ -91,7 +91,7 @@ impl Tokenizer {
         // As in transformers; the template calls Python's string methods.
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        // A template comes with a checkpoint: one that never ends is refused.
+        // A template comes with a checkpoint: one that never ends, or eats the memory, is refused.
         environment.set_fuel(Some(FUEL));
         environment.add_filter("tojson", python_json);
         environment.render_str(template, context).map_err(template_error)
