@@ -1,10 +1,10 @@
-//! `export --format lm-eval` on a hand-made run.
+//! `export`: the files of lm-eval of a hand-made run, those of transformers, peft and TensorBoard of a trained one.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use serde_json::{Value, json};
-use support::Dir;
+use support::{ADAPT, Dir, Weights};
 
 /// SHA-256 of "abc" (FIPS 180-2, B.1).
 const SHA256_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -105,4 +105,47 @@ fn bad_input() {
     dir.run(&["export", "r", "--format", "lm-eval"]).refused(&["manifest.json"]);
     dir.write("no/samples/x", "");
     dir.run(&["export", "no", "--format", "lm-eval"]).refused(&["resolved.toml"]);
+}
+
+#[test]
+fn a_trained_run_for_transformers_and_tensorboard() {
+    let dir = Dir::with_backbone();
+    let lora = "[train.reconstruction.lora]\nrank = 2\nalpha = 4\n";
+    let substitution = "[train.substitution]\nlevels = 2\nblock_tokens = 8\nsteps_per_level = 1\nsteps_last_level = 1\n\n\
+                        [train.substitution.optim]\nlearning_rate = 1e-3\nbatch_size = 4\n\n[train.substitution.lora]\nrank = 2\nalpha = 4\n";
+    let method = "[method.nextmem]\nnum_latents = 2\nmax_new_tokens = 12\n";
+    let every = "[train.loop]\nlog_every = 1\ncheckpoint_every = 1\nvalidate_every = 0\nvalidation_passages = 4\n";
+    dir.write("adapt.toml", format!("{ADAPT}\n{lora}\n{substitution}\n{method}\n{every}"));
+    dir.run(&["run", "adapt.toml"]).good();
+
+    let curves = dir.run(&["export", "results/adapt", "--format", "tensorboard", "--out", "events"]).good().stdout;
+    assert_eq!(curves.lines().count(), 2, "{curves}");
+    for line in curves.lines() {
+        let bytes = std::fs::read(dir.path(line)).unwrap();
+        assert!(bytes.windows(13).any(|part| part == b"brain.Event:2") && bytes.windows(4).any(|part| part == b"loss"), "{line}");
+    }
+
+    let hf = dir.run(&["export", "results/adapt", "--format", "hf"]).good().stdout;
+    assert_eq!(hf.lines().collect::<Vec<_>>(), ["results/adapt/hf/decoder", "results/adapt/hf/encoder"]);
+    dir.run(&["verify", "results/adapt/hf/decoder"]).good();
+    dir.run(&["verify", "results/adapt/hf/encoder", "--backbone", "results/adapt/hf/decoder"]).good();
+    // The same latents: merging rounds in f32, the file keeps bf16.
+    let text = "Ann lives in Oslo.";
+    dir.run(&["encode", "results/adapt", text, "--out", "a.safetensors"]).good();
+    let whole =
+        ["encode", "results/adapt/hf/decoder", "--stage2", "results/adapt/hf/encoder", "--latents", "2", text, "--out", "b.safetensors"];
+    dir.run(&whole).good();
+    let latents = |name: &str| -> Vec<f32> {
+        let file = Weights::read(&dir.path(name));
+        let [from, to] = [0, 1].map(|i| file.header["latents"]["data_offsets"][i].as_u64().unwrap() as usize);
+        file.data[from..to].as_chunks().0.iter().map(|b| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16)).collect()
+    };
+    let (a, b) = (latents("a.safetensors"), latents("b.safetensors"));
+    let scale = a.iter().fold(0f32, |most, x| most.max(x.abs()));
+    assert!(a.len() == 2 * 16 && scale > 0.0 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= scale / 128.0), "{a:?}\n{b:?}");
+    // They belong to the weights that made them.
+    dir.run(&["decode", "results/adapt/hf/decoder", "a.safetensors"]).refused(&["a.safetensors", "memories of adapt", "those of decoder"]);
+    dir.run(&["export", "results/adapt", "--format", "hf"]).refused(&["not empty"]);
+    dir.run(&["export", "results/nowhere", "--format", "hf"]).refused(&["nowhere"]);
+    dir.run(&["export", "backbone", "--format", "tensorboard"]).refused(&["backbone"]);
 }
