@@ -63,13 +63,13 @@ enum Verb {
     Export {
         /// The run's directory, like results/quickstart
         run: PathBuf,
-        /// The tool: lm-eval (files in RUN/lm_eval), tensorboard or hf
+        /// The tool
         #[arg(long, value_enum)]
         format: ExportFormat,
         /// The date in the files of lm-eval, in Unix seconds, instead of the run's
         #[arg(long)]
         date: Option<u64>,
-        /// Where the files of tensorboard and hf go [default: RUN/tensorboard, RUN/hf]
+        /// Where the files go [default: RUN/lm_eval, RUN/tensorboard or RUN/hf]
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -265,7 +265,7 @@ impl Cli {
             }
             Verb::Export { run, format, date, out } => {
                 let written = match format {
-                    ExportFormat::LmEval => lm_eval::export(&run, date),
+                    ExportFormat::LmEval => lm_eval::export(&run, &out.unwrap_or_else(|| run.join("lm_eval")), date),
                     ExportFormat::Tensorboard => tensorboard::export(&run, &out.unwrap_or_else(|| run.join("tensorboard"))),
                     ExportFormat::Hf => export_hf::export(&run, &out.unwrap_or_else(|| run.join("hf"))),
                 };

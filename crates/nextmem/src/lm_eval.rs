@@ -44,8 +44,8 @@ struct TaskResult {
     hash: String,
 }
 
-/// Writes the files of a run and returns their paths. `date`: Unix seconds, instead of what the manifest says.
-pub fn export(run: &Path, date: Option<u64>) -> Result<Vec<PathBuf>> {
+/// Writes the files of a run below `out` and returns their paths. `date`: Unix seconds, instead of what the manifest says.
+pub fn export(run: &Path, out: &Path, date: Option<u64>) -> Result<Vec<PathBuf>> {
     let dir = RunDir::open(run).map_err(|e| BadInput(e.to_string()))?;
     let manifest = read_json(&dir.join("manifest.json"))
         .ok_or_else(|| BadInput(format!("{}: no whole manifest.json, expected that of a run - run the experiment again", run.display())))?;
@@ -67,7 +67,7 @@ pub fn export(run: &Path, date: Option<u64>) -> Result<Vec<PathBuf>> {
     for (method, sets) in methods {
         let tasks = sets.iter().map(task_result).collect::<Result<Vec<_>>>()?;
         let model = format!("{run_name}/{method}");
-        let folder = dir.join("lm_eval").join(model.replace('/', "__"));
+        let folder = out.join(model.replace('/', "__"));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let mut write = |name: String, text: String| -> Result<()> {
             let path = folder.join(name);

@@ -18,6 +18,7 @@ use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run;
 use crate::run_dir::RunDir;
+use crate::{lm_eval, tensorboard};
 
 /// What is wanted.
 #[derive(Debug, Args)]
@@ -116,6 +117,7 @@ pub fn reproduce(options: &Options) -> Result<()> {
     let wanted = if options.what == What::All { all } else { vec![options.what] };
     for what in wanted {
         reproduction.make(what).with_context(|| name(what))?;
+        reproduction.export(what).with_context(|| name(what))?;
     }
     reproduction.index()
 }
@@ -184,12 +186,31 @@ impl Reproduction {
         Ok(())
     }
 
+    /// The samples and scores behind a table in the files of lm-evaluation-harness, and the curves in those of TensorBoard.
+    fn export(&self, what: What) -> Result<()> {
+        let experiments: Vec<&PathBuf> = match what {
+            What::Table1 | What::Table2 | What::Table3 => vec![&self.recipe.main],
+            What::Table4 => self.recipe.ablations.iter().map(|a| &a.experiment).collect(),
+            _ => Vec::new(),
+        };
+        for experiment in experiments {
+            let run = self.finished(experiment)?;
+            lm_eval::export(&run, &self.out.join("lm_eval"), None)?;
+            // An ablation that trains nothing has no curve of its own.
+            if !tensorboard::curves(&run).is_empty() {
+                tensorboard::export(&run, &self.out.join("tensorboard").join(run.file_name().unwrap_or_default()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// README.md of the directory: every table and figure in it, with its command.
     fn index(&self) -> Result<()> {
         let mut text = format!(
             "# Tables and figures at the scale `{0}`\n\nEach is made by `nextmem reproduce NAME --scale {0}`, all of them by `nextmem reproduce all \
              --scale {0}`; the runs behind them are those of `experiments/reproduce/{0}.toml`. Every table is there as .md, .csv and .tex, every \
-             figure as .svg and .png.\n",
+             figure as .svg and .png. Beside them are `lm_eval/` (results and samples as lm-evaluation-harness writes them) and `tensorboard/` (training \
+             curves), which the same commands make; they are not in git.\n",
             self.scale
         );
         let mut files: Vec<String> = std::fs::read_dir(&self.out)?

@@ -10,10 +10,17 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cli::BadInput;
+use crate::experiment::StageName;
 use crate::run_dir::{RunDir, read_json};
 
 /// Fields of metrics.jsonl that are no curve.
 const NO_CURVE: [&str; 2] = ["step", "seconds"];
+
+/// The curves of a run: its stages that were trained in it, with their files.
+pub fn curves(run: &Path) -> Vec<(&'static str, PathBuf)> {
+    let stages = StageName::ALL.map(|stage| (stage.dir(), run.join(stage.dir()).join("metrics.jsonl")));
+    stages.into_iter().filter(|(_, curve)| curve.is_file()).collect()
+}
 
 /// Writes one event file per stage that has a curve and returns their paths; the same run gives the same bytes.
 ///
@@ -24,9 +31,8 @@ pub fn export(run: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     let manifest = read_json(&dir.join("manifest.json")).unwrap_or_default();
     let ended = manifest["ended_unix_seconds"].as_u64().unwrap_or(0);
     let mut written = Vec::new();
-    for stage in ["pretrain", "stage1", "stage2", "icae", "dyprag"] {
-        let curve = dir.join(stage).join("metrics.jsonl");
-        let Ok(text) = std::fs::read_to_string(&curve) else { continue };
+    for (stage, curve) in curves(run) {
+        let text = std::fs::read_to_string(&curve).with_context(|| curve.display().to_string())?;
         let bytes = events(&text, ended as f64).with_context(|| curve.display().to_string())?;
         let target = out.join(stage);
         std::fs::create_dir_all(&target).with_context(|| target.display().to_string())?;

@@ -125,7 +125,7 @@ fn keys_and_values() {
     refused("[baselines.bm25]", "[baselines.bm52]", &["bm52", "line", "mean_pooled"]);
     refused("[baselines.bm25]", "[baselines.bm25]\nk = 1.2", &["`k`", "line"]);
     refused("[baselines.bm25]", "[baselines.bm25]\nb = 1.5", &["baselines.bm25", "b 1.5", "at most 1"]);
-    refused("[baselines.bm25]", "[baselines.bge]\nmodel = \"nowhere\"", &["baselines.bge.model", "nowhere", "download"]);
+    refused("[baselines.bm25]", "[baselines.bge]\nmodel = \"nowhere\"", &["baselines.bge.model", "nowhere", "fetch"]);
     refused("[baselines.mean_pooled]", "[baselines.mean_pooled]\nlayer = 3", &["layer", "line"]);
     refused("slots = 2", "slots = 0", &["baselines.icae.slots", "num_latents"]);
     refused("slots = 2", "", &["slots"]);

@@ -40,6 +40,17 @@ fn everything_is_made_from_the_kept_runs() {
         assert_eq!(read(&format!("{table}.md")), kept, "{table}");
     }
     assert!(said.stdout.contains("Table 1, factual reconstruction"));
+    // Beside them the samples and curves for other tools.
+    let folder = |name: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(out.path().join(name)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let lm_eval = folder("lm_eval");
+    for method in ["nano-paper__dense", "nano-paper__icae", "ablation-wo-ps__dense"] {
+        assert!(lm_eval.iter().any(|name| name == method), "{method} in {lm_eval:?}");
+    }
+    assert!(folder("lm_eval/nano-paper__dense").iter().any(|name| name.starts_with("samples_nextmem_recon")));
+    assert!(folder("tensorboard/nano-facts/stage2").iter().any(|name| name.starts_with("events.out.tfevents.")));
 }
 
 #[test]
