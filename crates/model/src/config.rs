@@ -94,8 +94,8 @@ impl DecoderConfig {
         if let Some(act) = value.get("hidden_act").and_then(Value::as_str).filter(|a| *a != "silu") {
             return Err(format!("got `hidden_act` {act:?}, expected \"silu\""));
         }
-        // Newer files keep theta in `rope_parameters`, older ones beside a `rope_scaling` that must be null.
-        let ropes = || ["rope_parameters", "rope_scaling"].iter().filter_map(|k| value.get(*k).filter(|v| !v.is_null()));
+        // Newer files keep theta in `rope_parameters`, older ones beside `rope_scaling`, which wins where both are there.
+        let ropes = || ["rope_scaling", "rope_parameters"].iter().filter_map(|k| value.get(*k).filter(|v| !v.is_null()));
         for rope in ropes() {
             let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
             if kind != "default" {
@@ -241,6 +241,10 @@ pub(crate) mod tests {
         let mut json = tiny(false).to_json(1, 0, "float32");
         json["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0});
         assert!(DecoderConfig::from_json(&json).unwrap_err().contains("yarn"));
+        json["rope_parameters"] = json!({"rope_type": "default", "rope_theta": 1e4});
+        assert!(DecoderConfig::from_json(&json).unwrap_err().contains("yarn"), "as in transformers, rope_scaling wins");
+        json["rope_scaling"] = json!({"rope_type": "default", "rope_theta": 5e5});
+        assert_eq!(DecoderConfig::from_json(&json).unwrap().rope_theta, 5e5);
     }
 
     #[test]
