@@ -91,6 +91,9 @@ enum Verb {
     /// Measure a finished run: noise, length, segments, storage, first errors, controls, number of latents, rate and distortion
     Analyze(analysis::Options),
     /// Download a checkpoint from the Hugging Face hub; its name then stands for its directory everywhere
+    ///
+    /// The address is HF_ENDPOINT, the cache HF_HUB_CACHE or HF_HOME, the token HF_TOKEN or what `hf auth login` has kept, all as in
+    /// Python. Run it again after an interruption to go on.
     Fetch(hub::Options),
     /// Check every file and every tensor of a checkpoint or an adapter against its config, without loading it
     Verify(verify::Options),

@@ -21,9 +21,6 @@ pub use cache::{advice, located};
 use listing::{Listing, RemoteFile};
 
 /// What is fetched, and where to.
-///
-/// The address is `HF_ENDPOINT`, the cache `HF_HUB_CACHE` or `HF_HOME`, the token `HF_TOKEN` or what `huggingface-cli login`
-/// has kept: all as in Python. Run it again after an interruption to go on.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The repository, like Qwen/Qwen3-0.6B

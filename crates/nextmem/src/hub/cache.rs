@@ -148,7 +148,7 @@ pub fn endpoint() -> Result<String> {
     }
 }
 
-/// `HF_TOKEN`, or what `huggingface-cli login` has kept; none for an address that anyone on the way can read.
+/// `HF_TOKEN`, or what `hf auth login` has kept; none for an address that anyone on the way can read.
 pub fn token(endpoint: &str) -> Option<String> {
     let kept = || std::fs::read_to_string(path_variable("HF_TOKEN_PATH").unwrap_or_else(|| hf_home().join("token"))).ok();
     let token = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN")).or_else(kept)?;
