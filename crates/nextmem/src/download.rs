@@ -76,7 +76,11 @@ pub fn download(url: &str, dest: &Path, options: &Options, progress: &mut dyn Fn
     }
     let mut part = Part::open(url, dest)?;
     let resumed = part.length > 0;
-    fetch(url, &mut part, options, progress)?;
+    let fetched = fetch(url, &mut part, options, progress);
+    if fetched.is_err() && part.length == 0 {
+        part.discard();
+    }
+    fetched?;
     let (bytes, sha256) = match part.check(options) {
         // A part from an earlier run is the first suspect: once more from the start.
         Err(DownloadError::Checksum { .. }) if resumed => {

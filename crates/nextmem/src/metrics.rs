@@ -65,7 +65,7 @@ pub fn metrics(options: &Options) -> Result<()> {
     let encoded = options.bertscore.as_deref().map(|dir| bertscore(dir, &pairs)).transpose()?;
     let mut lines = String::new();
     for (i, row) in scores.iter().enumerate() {
-        let extra = encoded.iter().map(|values| format!("\"{BERTSCORE}\":{}", Value::from(values[i])));
+        let extra = encoded.iter().map(|(_, values)| format!("\"{BERTSCORE}\":{}", Value::from(values[i])));
         let cells = metrics.iter().zip(row).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value))).chain(extra);
         let _ = writeln!(lines, "{{{}}}", cells.collect::<Vec<_>>().join(","));
     }
@@ -74,16 +74,21 @@ pub fn metrics(options: &Options) -> Result<()> {
         None => write_stdout(&lines)?,
     }
     eprint!("{}", summary(&pairs, &metrics, &scores));
+    if let Some((version, values)) = &encoded {
+        eprintln!("{}", line(BERTSCORE, values, version));
+    }
     Ok(())
 }
 
-/// F1 of BERTScore for every pair.
-fn bertscore(dir: &Path, pairs: &[Pair]) -> Result<Vec<f64>> {
+/// F1 of BERTScore for every pair, with the version of the metric.
+fn bertscore(dir: &Path, pairs: &[Pair]) -> Result<(String, Vec<f64>)> {
     let encoder = BertScore::open(&BertScoreConfig::new(located(dir)), &crate::device::host()).map_err(|e| BadInput(e.to_string()))?;
     let texts: Vec<(&str, &str)> = pairs.iter().map(|p| (p.prediction.as_str(), p.reference.as_str())).collect();
     let found = encoder.score(&texts, &|_| {})?;
-    eprintln!("{}; {} texts cut", encoder.version(), found.truncated);
-    Ok(found.values.iter().map(|v| v.f1).collect())
+    if found.truncated > 0 {
+        eprintln!("{BERTSCORE}: {} texts were longer than the encoder reads and were cut, as the reference does", found.truncated);
+    }
+    Ok((encoder.version(), found.values.iter().map(|v| v.f1).collect()))
 }
 
 /// A reader that stops early, like `head`, is no error.
@@ -170,17 +175,22 @@ fn score(pairs: &[Pair], metrics: &[&dyn TextMetric]) -> Vec<Vec<f64>> {
     rows.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A line of the summary.
+fn line(name: &str, values: &[f64], version: &str) -> String {
+    let mean = match values.len() {
+        0 => "-".to_string(),
+        n => format!("{:.4}", values.iter().sum::<f64>() / n as f64),
+    };
+    format!("{name:<12} {mean:>8} {:>7}  {version}", values.len())
+}
+
 /// Means, one metric a line; where a metric does not apply to every pair, the mean over those it applies to.
 fn summary(pairs: &[Pair], metrics: &[&dyn TextMetric], scores: &[Vec<f64>]) -> String {
     let mut out = format!("{:<12} {:>8} {:>7}  version\n", "metric", "mean", "pairs");
     for (column, metric) in metrics.iter().enumerate() {
         let applies = |(pair, _): &(&Pair, &Vec<f64>)| metric.applies(&pair.prediction, &pair.reference);
         let values: Vec<f64> = pairs.iter().zip(scores).filter(applies).map(|(_, row)| row[column]).collect();
-        let mean = match values.len() {
-            0 => "-".to_string(),
-            n => format!("{:.4}", values.iter().sum::<f64>() / n as f64),
-        };
-        let _ = writeln!(out, "{:<12} {mean:>8} {:>7}  {}", metric.name(), values.len(), metric.version());
+        let _ = writeln!(out, "{}", line(metric.name(), &values, metric.version()));
     }
     let corpus = corpus_bleu(pairs.iter().map(|pair| (pair.prediction.as_str(), pair.reference.as_str())));
     let _ = writeln!(out, "{:<12} {corpus:>8.4} {:>7}  1 (sacrebleu 2.6.0 corpus BLEU, 13a, exp, /100)", "corpus bleu", pairs.len());
@@ -273,5 +283,20 @@ mod tests {
         options.pairs = dir.path().join("none.jsonl");
         let error = metrics(&options).unwrap_err();
         assert!(error.is::<BadInput>() && error.to_string().contains("none.jsonl: "), "{error}");
+    }
+
+    #[test]
+    fn bertscore_is_a_column_when_an_encoder_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let pairs = "{\"prediction\": \"The ferry leaves.\", \"reference\": \"The ferry leaves.\"}\n\
+                     {\"prediction\": \"a\", \"reference\": \"The ferry leaves.\"}\n";
+        let encoder = Some(PathBuf::from("../model/tests/fixtures/bert/bert"));
+        metrics(&Options { bertscore: encoder, ..options(dir.path(), pairs) }).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("scores.jsonl")).unwrap();
+        let scores: Vec<f64> = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()[BERTSCORE].as_f64().unwrap()).collect();
+        assert!((scores[0] - 1.0).abs() < 1e-5 && scores[1] < 0.999, "{scores:?}");
+        assert_eq!(line(BERTSCORE, &[0.25, 0.75], "1"), format!("{BERTSCORE:<12}   0.5000       2  1"));
+        let nowhere = Options { bertscore: Some("nowhere".into()), ..options(dir.path(), pairs) };
+        assert!(metrics(&nowhere).unwrap_err().to_string().contains("nowhere"));
     }
 }
