@@ -74,7 +74,7 @@ write("index.deep", '{"weight_map":' + "[" * 10_000)
 peft = tied / "stage1/adapter_config.json"
 for name, changes in {
     "rank-0": {"r": 0}, "rank": {"r": 2**40}, "negative-rank": {"r": -1}, "kind": {"peft_type": "IA3"}, "dora": {"use_dora": True},
-    "saved": {"modules_to_save": ["lm_head"]}, "bad-pattern": {"rank_pattern": {"(": 4}}, "pattern": {"rank_pattern": {"(.*)*(.*)*(.*)*x|.*": 5}},
+    "saved": {"modules_to_save": ["lm_head"]}, "bad-pattern": {"rank_pattern": {"(": 4}}, "pattern": {"rank_pattern": {"(?:(?:.(?!\\n))+)+x": 4}},
     "pattern-size": {"rank_pattern": {"(" * 5000 + ")" * 5000: 4}}, "pattern-repeat": {"rank_pattern": {"((a{1000}){1000}){1000}": 4}},
 }.items():
     write(f"adapter-config.{name}", changed(peft, **changes))
@@ -130,6 +130,26 @@ write("tokenizer.kind", tokenizer.replace("BPE", "Command"))
 write("tokenizer-config.deep", "[" * 10_000)
 write("tokenizer-config.text", "text")
 write("tokenizer-config.cut", '{"chat_template": "')
+
+# A file of memories.
+def memories(records=b'[{"id": "a"}]', tensors_=None, data=b"", **header):
+    header = {"format": "nextmem-memories", "version": "1", "model": "m", "fingerprint": "f", "num_latents": "2", "hidden_size": "4",
+              "quantization": "none", "created": "1", **header}
+    own = {"latents": entry([1, 2, 4], len(records), len(records) + 16, "BF16")} if tensors_ is None else tensors_
+    return tensors({"__metadata__": {k: v for k, v in header.items() if v}, "records": entry([len(records)], 0, len(records), "U8"), **own},
+                   records + (bytes(16) if tensors_ is None else data))
+
+
+for name, data in {
+    "version": memories(version="2"), "format": memories(format="other"), "no-fingerprint": memories(fingerprint=""), "created": memories(created="x"),
+    "latents-0": memories(num_latents="0"), "latents": memories(num_latents="4294967295", hidden_size="4294967295"), "beyond-u64": memories(num_latents="1" * 30),
+    "negative": memories(hidden_size="-4"), "quantisation": memories(quantization="int8"), "records-text": memories(records=b"not JSON"),
+    "records-none": memories(records=b"[]"), "records-many": memories(records=b"[" + b'{"id":"a"},' * 2000 + b'{"id":"a"}]'),
+    "records-deep": memories(records=b"[" * 10_000), "records-keys": memories(records=b'[{"id": "a", "code": "x"}]'), "no-latents": memories(tensors_={}),
+    "codes-short": memories(quantization="nf4", tensors_={"codes": entry([1, 3], 13, 16, "U8")}, data=bytes(3)),
+    "scales-shape": memories(quantization="nf4", tensors_={"codes": entry([1, 4], 13, 17, "U8"), "scales": entry([1, 2], 17, 19, "F8_E4M3")}, data=bytes(6)),
+}.items():
+    write(f"memories.{name}", data)
 
 # A chat template that never ends, or asks for memory.
 loop = "{% for i in range(100000) %}" * 4 + "x" + "{% endfor %}" * 4

@@ -103,7 +103,22 @@ fn renders_tools_and_their_calls() {
     let case: Value = serde_json::from_str(line).unwrap();
     assert_eq!(got, case["rendered"].as_str().unwrap());
     assert_eq!(tokenizer.encode_prompt(&got).unwrap(), ids(&case["ids"]));
-    assert!(tokenizer.chat_json("{}", None, true, true).is_err());
+}
+
+#[test]
+fn renders_tools_as_transformers_does() {
+    // scripts/golden/make_chats.py; the nano backbone has Qwen3's template.
+    let tokenizer = Tokenizer::open(Path::new("../../datasets/nano-backbone")).unwrap();
+    let cases = lines(Path::new("tests/fixtures/chats.jsonl"));
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let flag = |name: &str| case[name].as_bool().unwrap();
+        let (messages, tools) = (case["messages"].as_str().unwrap(), case["tools"].as_str());
+        let got = tokenizer.chat_json(messages, tools, flag("add_generation_prompt"), flag("enable_thinking")).unwrap();
+        assert_eq!(got, case["rendered"].as_str().unwrap(), "{}", case["name"]);
+    }
+    let refused = tokenizer.chat_json("{}", None, true, true).unwrap_err().to_string();
+    assert!(refused.contains("messages: expected a JSON list"), "{refused}");
 }
 
 #[test]

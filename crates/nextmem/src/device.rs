@@ -122,7 +122,7 @@ fn float_dtype(name: &str) -> Result<FloatDType> {
 fn keep_tuning() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
-        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        #[cfg(feature = "cubecl")]
         {
             use cubecl::config::cache::CacheConfig;
             use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
@@ -208,7 +208,13 @@ fn float_types(device: &Device) -> Vec<&'static str> {
 
 /// What a device calls itself.
 pub fn name(device: &Device) -> String {
-    device.identity().map_or_else(catalog::cpu_name, |identity| identity.name)
+    #[cfg(feature = "cubecl")]
+    if let Some(identity) = device.identity() {
+        return identity.name;
+    }
+    #[cfg(not(feature = "cubecl"))]
+    let _ = device;
+    catalog::cpu_name()
 }
 
 /// Bytes of device memory in use and their highest value so far, where the runtime counts them (not on the CPU).

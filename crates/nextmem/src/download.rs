@@ -15,10 +15,12 @@ use ureq::{Agent, Body};
 mod checksum;
 mod error;
 mod part;
+mod shown;
 
 pub use checksum::Checksum;
 pub use error::DownloadError;
 use part::Part;
+pub use shown::{Network, with_bar};
 
 /// The first wait after a failure; each further one in a row is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -75,38 +77,53 @@ pub fn download(url: &str, dest: &Path, options: &Options, progress: &mut dyn Fn
         return keep(dest, options);
     }
     let mut part = Part::open(url, dest)?;
-    let resumed = part.length > 0;
-    let fetched = fetch(url, &mut part, options, progress);
-    if fetched.is_err() && part.length == 0 {
+    let arrived = whole(url, &mut part, options, progress);
+    // What is of no use to a later call does not stay.
+    if arrived.is_err() && part.length == 0 {
         part.discard();
     }
-    fetched?;
-    let (bytes, sha256) = match part.check(options) {
-        // A part from an earlier run is the first suspect: once more from the start.
-        Err(DownloadError::Checksum { .. }) if resumed => {
-            progress(Progress::Note("the resumed file has another checksum; starting over"));
-            part.clear()?;
-            fetch(url, &mut part, options, progress)?;
-            part.check(options)
-        }
-        checked => checked,
-    }
-    .inspect_err(|_| part.discard())?;
+    let (bytes, sha256) = arrived?;
     part.into_place()?;
     Ok(Downloaded { bytes, sha256, kept: false })
 }
 
+/// Fetches and checks the part, and empties one that is not the file; returns its size and SHA-256.
+fn whole(url: &str, part: &mut Part, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(u64, String), DownloadError> {
+    let resumed = part.length > 0;
+    fetch(url, part, options, progress)?;
+    let mut checked = part.check(options);
+    // A part from an earlier run is the first suspect: once more from the start.
+    if resumed && matches!(checked, Err(DownloadError::Checksum { .. })) {
+        progress(Progress::Note("the resumed file has another checksum; starting over"));
+        part.clear()?;
+        fetch(url, part, options, progress)?;
+        checked = part.check(options);
+    }
+    if checked.is_err() {
+        part.clear()?;
+    }
+    checked
+}
+
 /// What a hub says of a file in the headers of its address: its checksum and its size, where it gives them.
-pub fn described(url: &str, token: Option<&str>, stall: Duration) -> (Option<Checksum>, Option<u64>) {
-    let request = agent(url, stall).head(url).config().max_redirects(0).build();
-    let request = token.into_iter().fold(request, |request, token| request.header(header::AUTHORIZATION, format!("Bearer {token}")));
-    let Ok(response) = request.call() else { return (None, None) };
-    let headers = response.headers();
+///
+/// # Errors
+/// [`DownloadError`]; there is one attempt.
+pub fn described(url: &str, options: &Options) -> Result<(Option<Checksum>, Option<u64>), DownloadError> {
+    let mut request = agent(url, options.stall).head(url).config().max_redirects(0).build();
+    if let Some(token) = &options.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = request.call().map_err(|error| DownloadError::Request { url: url.into(), why: error.to_string() })?;
+    let (headers, status) = (response.headers(), response.status());
+    if status.is_client_error() || status.is_server_error() {
+        return Err(refused(url, status, options));
+    }
     // A large file is elsewhere: what is said of that is in `X-Linked-*`, the rest is about the redirect.
     let tag = [header::HeaderName::from_static("x-linked-etag"), header::ETAG].into_iter().find_map(|name| text(headers, name));
     let linked = number(headers, header::HeaderName::from_static("x-linked-size"));
-    let size = linked.or_else(|| number(headers, header::CONTENT_LENGTH).filter(|_| response.status().is_success()));
-    (tag.and_then(|tag| Checksum::parse(tag.trim_start_matches("W/").trim_matches('"'))), size)
+    let size = linked.or_else(|| number(headers, header::CONTENT_LENGTH).filter(|_| status.is_success()));
+    Ok((tag.and_then(|tag| Checksum::parse(tag.trim_start_matches("W/").trim_matches('"'))), size))
 }
 
 /// The file that is there, if it is the one that is wanted.
@@ -231,11 +248,17 @@ fn accept(
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(Failure::Again(format!("HTTP {status}"), retry_after(headers))),
         _ if status.is_server_error() => Err(Failure::Again(format!("HTTP {status}"), retry_after(headers))),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(DownloadError::Denied { url: url.into(), status: status.as_u16(), token: options.token.is_some() }.into())
-        }
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(DownloadError::NotFound { url: url.into(), status: status.as_u16() }.into()),
-        _ => Err(DownloadError::Status { url: url.into(), status: status.as_u16() }.into()),
+        _ => Err(refused(url, status, options).into()),
+    }
+}
+
+/// A status that another attempt does not change.
+fn refused(url: &str, status: StatusCode, options: &Options) -> DownloadError {
+    let (url, code) = (url.into(), status.as_u16());
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DownloadError::Denied { url, status: code, token: options.token.is_some() },
+        StatusCode::NOT_FOUND | StatusCode::GONE => DownloadError::NotFound { url, status: code },
+        _ => DownloadError::Status { url, status: code },
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use nextmem_data::DatasetName;
 use nextmem_model::write_atomically;
 
 use crate::cli::BadInput;
-use crate::download::{Checksum, Downloaded, Options, Progress, download};
+use crate::download::{Checksum, Network, Options, with_bar};
 
 /// Where a set comes from and what its authors ask for.
 struct Source {
@@ -200,12 +199,8 @@ pub struct FetchOptions {
     /// The SHA-256 that the one file must have instead of the known one; `any` takes what comes and records it
     #[arg(long, value_name = "HEX|any")]
     sha256: Option<String>,
-    /// Longest wait for a connection, an answer or the next byte, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
-    /// Failures in a row before giving up
-    #[arg(long, default_value_t = 5)]
-    retries: u32,
+    #[command(flatten)]
+    network: Network,
 }
 
 /// Shows the licence, asks, downloads, and prints one line a file: path, bytes, sha256.
@@ -231,9 +226,7 @@ pub fn fetch(options: &FetchOptions) -> Result<()> {
             Some(base) => format!("{}/{}", base.trim_end_matches('/'), file.name()),
             None => file.url.to_string(),
         };
-        let timeout = Duration::from_secs(options.timeout);
-        let checksum = sha256.map(Checksum::Sha256);
-        let how = Options { checksum, size, retries: options.retries, stall: timeout, ..Options::default() };
+        let how = Options { checksum: sha256.map(Checksum::Sha256), size, ..options.network.options() };
         let got = with_bar(file.name(), &url, &out.join(file.name()), &how)?;
         record(&sums, file.name(), &got.sha256)?;
         println!("{}  {} bytes  sha256 {}", out.join(file.name()).display(), got.bytes, got.sha256);
@@ -297,48 +290,6 @@ pub fn folder(out: &Path) -> Result<()> {
         write_atomically(&out.join(".gitignore"), b"*\n")?;
     }
     Ok(())
-}
-
-/// Downloads with a bar in bytes on a terminal and with notes elsewhere; `name` is what it is called there.
-pub fn with_bar(name: &str, url: &str, dest: &Path, options: &Options) -> Result<Downloaded> {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    let style = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} (left {eta})";
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_prefix(name.to_string());
-    if bar.is_hidden() {
-        eprintln!("{name}: from {url}");
-    }
-    let mut started = false;
-    let got = download(url, dest, options, &mut |progress| match progress {
-        Progress::Bytes(done, total) => {
-            if let Some(total) = total {
-                bar.set_length(total);
-            }
-            bar.set_position(done);
-            if !started && done > 0 {
-                // What was there before is not part of the speed.
-                bar.reset_eta();
-                note(&bar, &format!("{name}: going on after {done} bytes"), total.is_some());
-            }
-            started = true;
-        }
-        Progress::Note(text) => note(&bar, &format!("{name}: {text}"), true),
-    });
-    bar.finish_and_clear();
-    let got = got?;
-    eprintln!("{name}: {}", if got.kept { "is here already" } else { "downloaded and checked" });
-    Ok(got)
-}
-
-fn note(bar: &ProgressBar, text: &str, print: bool) {
-    match (print, bar.is_hidden()) {
-        (false, _) => {}
-        (true, true) => eprintln!("{text}"),
-        (true, false) => bar.println(text),
-    }
 }
 
 /// The checksum of a file in a list as `sha256sum` writes it.

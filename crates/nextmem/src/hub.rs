@@ -1,7 +1,6 @@
 //! `nextmem fetch`: a checkpoint from the Hugging Face hub into the cache that Python's tools share, whole and checked.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Error, Result, bail};
 use clap::Args;
@@ -10,8 +9,7 @@ use nextmem_model::{DecoderConfig, ModelError, audit_decoder, check_encoder};
 
 use crate::cli::BadInput;
 use crate::device;
-use crate::download::{self, DownloadError};
-use crate::fetch::with_bar;
+use crate::download::{self, DownloadError, Network, with_bar};
 
 mod cache;
 mod listing;
@@ -37,12 +35,8 @@ pub struct Options {
     /// Take what nextmem cannot read and what has no checksum, too
     #[arg(long)]
     any: bool,
-    /// Longest wait for a connection, an answer or the next byte, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
-    /// Failures in a row before giving up
-    #[arg(long, default_value_t = 5)]
-    retries: u32,
+    #[command(flatten)]
+    network: Network,
 }
 
 /// What a repository is to us.
@@ -66,12 +60,11 @@ pub fn fetch(options: &Options) -> Result<()> {
         bail!(BadInput(format!("--revision: got {revision:?}, expected a branch, a tag or a commit")));
     }
     let endpoint = endpoint()?;
-    let stall = Duration::from_secs(options.timeout);
-    let how = download::Options { token: token(&endpoint), retries: options.retries, stall, ..Default::default() };
+    let how = download::Options { token: token(&endpoint), ..options.network.options() };
     let scratch = tempfile::tempdir()?;
     let listing = Listing::read(&endpoint, &repo, revision, &how, scratch.path()).map_err(|e| explained(e, &repo, revision))?;
     let mut files = chosen(&listing, &repo, options)?;
-    files.iter_mut().for_each(|file| file.complete(how.token.as_deref(), stall));
+    files.iter_mut().try_for_each(|file| file.complete(&how)).map_err(|e| explained(e.into(), &repo, revision))?;
     if let Some(file) = files.iter().find(|file| file.checksum.is_none() && !options.any) {
         bail!(BadInput(format!("{}: the hub gives no checksum of it; add --any to take it as it comes", file.url)));
     }
@@ -85,10 +78,10 @@ pub fn fetch(options: &Options) -> Result<()> {
         match (&options.out, &file.checksum) {
             (None, Some(checksum)) => {
                 let blob = repo.blobs().join(checksum.hex());
-                with_bar(&file.name, &file.url, &blob, &how).map_err(|e| explained(e, &repo, revision))?;
+                with_bar(&file.name, &file.url, &blob, &how).map_err(|e| explained(e.into(), &repo, revision))?;
                 link(&blob, &place, file.name.split('/').count() + 1)?;
             }
-            _ => drop(with_bar(&file.name, &file.url, &place, &how).map_err(|e| explained(e, &repo, revision))?),
+            _ => drop(with_bar(&file.name, &file.url, &place, &how).map_err(|e| explained(e.into(), &repo, revision))?),
         }
     }
     if options.out.is_none() {

@@ -3,6 +3,7 @@
 //! A recipe (`experiments/reproduce/SCALE.toml`) names the experiments. Runs that are finished are used as they are, the others
 //! are run; every table is written as Markdown, CSV and LaTeX, every figure as SVG and PNG beside the table of its numbers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -115,10 +116,10 @@ pub fn reproduce(options: &Options) -> Result<()> {
     let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
     let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
     let wanted = if options.what == What::All { all } else { vec![options.what] };
-    for what in wanted {
-        reproduction.make(what).with_context(|| name(what))?;
-        reproduction.export(what).with_context(|| name(what))?;
+    for what in &wanted {
+        reproduction.make(*what).with_context(|| name(*what))?;
     }
+    reproduction.export(&wanted)?;
     reproduction.index()
 }
 
@@ -186,15 +187,16 @@ impl Reproduction {
         Ok(())
     }
 
-    /// The samples and scores behind a table in the files of lm-evaluation-harness, and the curves in those of TensorBoard.
-    fn export(&self, what: What) -> Result<()> {
-        let experiments: Vec<&PathBuf> = match what {
+    /// The samples and scores behind tables in the files of lm-evaluation-harness, and the curves in those of TensorBoard.
+    fn export(&self, wanted: &[What]) -> Result<()> {
+        let experiments = wanted.iter().flat_map(|what| match what {
             What::Table1 | What::Table2 | What::Table3 => vec![&self.recipe.main],
             What::Table4 => self.recipe.ablations.iter().map(|a| &a.experiment).collect(),
             _ => Vec::new(),
-        };
-        for experiment in experiments {
-            let run = self.finished(experiment)?;
+        });
+        // Several tables, and several rows of one, come from the same run.
+        let runs: BTreeSet<PathBuf> = experiments.map(|experiment| self.finished(experiment)).collect::<Result<_>>()?;
+        for run in runs {
             lm_eval::export(&run, &self.out.join("lm_eval"), None)?;
             // An ablation that trains nothing has no curve of its own.
             if !tensorboard::curves(&run).is_empty() {

@@ -64,7 +64,7 @@ fn describe(backend: &str, device: &Device) -> Row {
 }
 
 /// Name, memory and matrix units of a device that cubecl runs.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
+#[cfg(feature = "cubecl")]
 fn of_gpu(device: &Device) -> Option<(String, String, String)> {
     let burn::backend::DispatchDevice::Cube(cube) = device.as_dispatch() else { return None };
     let client = cube.client();
@@ -75,7 +75,7 @@ fn of_gpu(device: &Device) -> Option<(String, String, String)> {
     Some((properties.identity.name.clone(), memory, tensor_cores.to_string()))
 }
 
-#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+#[cfg(not(feature = "cubecl"))]
 fn of_gpu(_device: &Device) -> Option<(String, String, String)> {
     None
 }

@@ -1,10 +1,12 @@
 //! What the environment says about the Hugging Face hub, and its cache on disk: the variables, and the layout of `blobs`,
 //! `snapshots` and `refs`, that Python's `huggingface_hub` uses, so that both share one copy of a model.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nextmem_model::write_atomically;
+use ureq::http::Uri;
 
 use crate::cli::BadInput;
 
@@ -153,12 +155,18 @@ pub fn token(endpoint: &str) -> Option<String> {
     let kept = || std::fs::read_to_string(path_variable("HF_TOKEN_PATH").unwrap_or_else(|| hf_home().join("token"))).ok();
     let token = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN")).or_else(kept)?;
     let token = token.trim();
-    let host = endpoint.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
-    if host.is_some_and(|host| host != "localhost" && !host.starts_with("127.")) {
+    if endpoint.starts_with("http://") && !is_loopback(endpoint) {
         eprintln!("the token is not sent: {endpoint} is not https");
         return None;
     }
     (!token.is_empty()).then(|| token.to_string())
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(endpoint: &str) -> bool {
+    let uri: Option<Uri> = endpoint.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -174,6 +182,12 @@ mod tests {
         for bad in ["", "/", "a/", "/a", "a/b/c", "../a", "a/..", "a b", "a--b/c", "a/b?c", "a/b#c", "https://x", ".a/b", "a/b%2e"] {
             assert!(Repo::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        assert!(["http://127.0.0.1:80/x", "http://localhost:1", "http://[::1]:1"].into_iter().all(is_loopback));
+        assert!(!["http://127.example.org", "http://10.0.0.1", "http://localhost.example.org", "x"].into_iter().any(is_loopback));
     }
 
     #[test]

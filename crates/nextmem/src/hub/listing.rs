@@ -1,7 +1,6 @@
 //! What a repository holds at one revision, as the hub lists it: names, sizes and checksums.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cache::{Repo, is_commit};
-use crate::download::{Checksum, Options, described, download};
+use crate::download::{Checksum, DownloadError, Options, described, download};
 
 /// What stands in an address as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -68,7 +67,7 @@ impl Listing {
     /// Asks the hub; `scratch` is an empty directory.
     ///
     /// # Errors
-    /// [`DownloadError`](crate::download::DownloadError); an answer that is no listing; a file name that would leave the directory.
+    /// [`DownloadError`]; an answer that is no listing; a file name that would leave the directory.
     pub fn read(endpoint: &str, repo: &Repo, revision: &str, how: &Options, scratch: &Path) -> Result<Self> {
         let path = scratch.join("listing.json");
         let url = format!("{endpoint}/api/models/{}/revision/{}?blobs=true", repo.as_str(), utf8_percent_encode(revision, PLAIN));
@@ -118,11 +117,15 @@ impl RemoteFile {
     }
 
     /// Asks the file's own address for what the listing does not say; mirrors often list names alone.
-    pub fn complete(&mut self, token: Option<&str>, stall: Duration) {
+    ///
+    /// # Errors
+    /// [`DownloadError`].
+    pub fn complete(&mut self, how: &Options) -> Result<(), DownloadError> {
         if self.checksum.is_none() {
-            let (checksum, size) = described(&self.url, token, stall);
+            let (checksum, size) = described(&self.url, how)?;
             (self.checksum, self.size) = (checksum, self.size.or(size));
         }
+        Ok(())
     }
 }
 
