@@ -22,7 +22,7 @@ use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::reproduce::tables;
-use crate::run_dir::{RunDir, peak_memory_mib, read_json};
+use crate::run_dir::{DirLock, RunDir, peak_memory_mib, read_json};
 use crate::stages;
 
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
@@ -35,7 +35,7 @@ pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
 pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
     let started = Instant::now();
     let (parts, entries) = stages::train(plan, dir, device)?;
-    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    dir.trained(plan, &entries)?;
     if tasks(&plan.experiment).is_empty() {
         eprintln!("no [eval] task: nothing to predict");
     } else {
@@ -188,6 +188,7 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
 /// Scores the saved samples of a run again, writes scores.json and table.md, and returns the tables.
 pub fn score(root: &Path) -> Result<String> {
     let dir = RunDir::open(root)?;
+    let _lock = DirLock::acquire(root)?;
     let e = dir.experiment()?;
     let mut scores: Vec<Score> = Vec::new();
     for (task, config) in tasks(&e) {
