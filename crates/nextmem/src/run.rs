@@ -131,16 +131,15 @@ fn ways(method: &dyn MemoryMethod, task: Task) -> Vec<(AnswerMode, &'static str)
     }
 }
 
-/// Drops samples of other weights, such as those that come with a clone; those of a killed evaluation are continued.
+/// Drops samples that something else decided, such as those that come with a clone; those of a killed evaluation are continued.
 fn claim_samples(plan: &Plan, dir: &RunDir) -> Result<()> {
-    let stages: Vec<&str> = plan.stages.iter().map(|(_, fingerprint)| fingerprint.as_str()).collect();
-    let marker = dir.join("samples/fingerprint");
-    if std::fs::read_to_string(&marker).ok() == Some(stages.join("\n")) {
+    let identity = plan.sample_identity();
+    if read_json(&dir.join("samples/identity.json")).is_some_and(|kept| kept["hash"] == identity["hash"]) {
         return Ok(());
     }
     let samples = dir.join("samples");
     std::fs::remove_dir_all(&samples).and_then(|()| std::fs::create_dir_all(&samples)).with_context(|| samples.display().to_string())?;
-    dir.write("samples/fingerprint", stages.join("\n").as_bytes())
+    dir.write("samples/identity.json", format!("{identity:#}\n").as_bytes())
 }
 
 fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result<()> {
