@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{ADAPT, Dir, copy, edited, finish, nextmem, root};
+use support::{ADAPT, Dir, copy, edited, finish, nextmem};
 
 /// A project with a folder of models, one of experiments, and one that is somewhere else.
 fn project() -> Dir {
@@ -61,7 +61,8 @@ fn a_resolved_experiment_can_be_moved_and_is_a_base() {
 fn a_path_that_leads_nowhere_says_from_where() {
     let dir = project();
     dir.write("mine/x.toml", edited(ADAPT, "model = \"backbone\"", "model = \"models/own\""));
-    dir.run(&["explain", "mine/x.toml"]).refused(&["models/own", "lead from its own folder"]);
+    dir.run(&["explain", "mine/x.toml"]).refused(&["mine/models/own", "lead from its own folder"]);
+    finish(nextmem(&dir.path("elsewhere"), &["explain", "../mine/x.toml"])).refused(&["models/own", "lead from its own folder"]);
     dir.write("mine/y.toml", edited(ADAPT, "model = \"backbone\"", "model = \"own\""));
     dir.run(&["explain", "mine/y.toml"]).refused(&["mine/own", "lead from its own folder"]);
 }
