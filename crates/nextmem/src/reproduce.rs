@@ -215,13 +215,15 @@ impl Reproduction {
              curves), which the same commands make; they are not in git.\n",
             self.scale
         );
-        let mut files: Vec<String> = std::fs::read_dir(&self.out)?
+        let mut files: Vec<String> = std::fs::read_dir(&self.out)
+            .with_context(|| self.out.display().to_string())?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".md").map(String::from))
             .filter(|name| name != "README")
             .collect();
         files.sort_by_key(|name| (!name.starts_with("table"), name.clone()));
         for file in files {
-            let table = std::fs::read_to_string(self.out.join(format!("{file}.md")))?;
+            let path = self.out.join(format!("{file}.md"));
+            let table = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             text.push_str(&format!("\n{}", table.replacen("## ", &format!("## {file}: "), 1)));
             if self.out.join(format!("{file}.png")).is_file() {
                 text.push_str(&format!("\n![{file}]({file}.png)\n"));
