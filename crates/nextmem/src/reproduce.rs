@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use nextmem_eval::EvalError;
 use nextmem_eval::sheet::Sheet;
 use serde::Deserialize;
 
@@ -19,6 +20,7 @@ use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run;
 use crate::run_dir::RunDir;
+use crate::sample_set::SampleSet;
 use crate::{lm_eval, tensorboard};
 
 /// What is wanted.
@@ -127,6 +129,18 @@ fn name(what: What) -> String {
     what.to_possible_value().map_or(String::new(), |v| v.get_name().to_string())
 }
 
+/// Whether the samples of a run are all there.
+///
+/// # Errors
+/// Samples that are there and cannot be: running again would not tell why.
+fn evaluated(run: &Path) -> Result<bool> {
+    match SampleSet::list_checked(run) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.downcast_ref(), Some(EvalError::Unfinished { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl Reproduction {
     fn make(&self, what: What) -> Result<()> {
         match what {
@@ -154,9 +168,10 @@ impl Reproduction {
     /// The directory of an experiment's run, run first if it is not finished.
     fn finished(&self, path: &Path) -> Result<PathBuf> {
         let plan = Experiment::load(path).and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
-        let dir = RunDir::planned(&plan);
-        if dir.holds(&plan) && dir.join("scores.json").is_file() {
-            return Ok(plan.dir);
+        // A run of this machine before the published one.
+        let root = RunDir::locate(&plan.experiment.results, &plan.experiment.name);
+        if RunDir::open(&root).is_ok_and(|dir| dir.holds(&plan)) && root.join("scores.json").is_file() && evaluated(&root)? {
+            return Ok(root);
         }
         if self.no_run {
             bail!(BadInput(format!(

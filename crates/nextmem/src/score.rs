@@ -94,10 +94,10 @@ pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
         .and_then(|m| m["backbone"].as_str().map(String::from))
         .unwrap_or_else(|| "unknown backbone".into());
     let scored = Scored { tables: markdown(&scores, &e.name, &backbone), summary: summary(&e.name, &scores) };
-    match write(&dir, &e.name, &sets, &scores, &scored.tables) {
+    match not_writable(dir.root()) {
         // What was run elsewhere, or by somebody else, can still be looked at.
-        Err(error) if is_read_only(&error) => eprintln!("note: {error:#}; the tables are printed and not written"),
-        written => written?,
+        Some(reason) => eprintln!("note: {}: {reason}; the tables are printed and not written", root.display()),
+        None => write(&dir, &e.name, &sets, &scores, &scored.tables)?,
     }
     Ok(scored)
 }
@@ -127,14 +127,18 @@ fn write_if_new(dir: &RunDir, name: &str, text: &str) -> Result<()> {
     }
 }
 
-/// Whether the file system or its permissions forbid writing.
-pub fn is_read_only(error: &anyhow::Error) -> bool {
+/// The system's reason if nothing may be written to a directory: a read-only file system, or somebody else's files.
+fn not_writable(dir: &Path) -> Option<std::io::Error> {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    let kind = |e: &std::io::Error| matches!(e.kind(), PermissionDenied | ReadOnlyFilesystem);
-    error.chain().any(|e| {
-        e.downcast_ref::<std::io::Error>().is_some_and(kind)
-            || matches!(e.downcast_ref(), Some(nextmem_model::ModelError::Io { source, .. }) if kind(source))
-    })
+    let probe = dir.join(format!("probe-{}.tmp", std::process::id()));
+    match std::fs::File::create(&probe) {
+        Ok(_) => {
+            // What is left of it says nothing and is overwritten by the next.
+            let _ = std::fs::remove_file(&probe);
+            None
+        }
+        Err(reason) => matches!(reason.kind(), PermissionDenied | ReadOnlyFilesystem).then_some(reason),
+    }
 }
 
 /// Text first, then dense, then quantised, then the baselines.

@@ -80,6 +80,7 @@ struct Row {
 pub fn table(options: &Options) -> Result<String> {
     let mut tables: Vec<(Asked, Vec<Row>)> = Vec::new();
     for root in &options.runs {
+        let root = &found(root);
         let dir = RunDir::open(root)?;
         warn_if_stale(root);
         let run = dir.experiment()?.name;
@@ -124,6 +125,18 @@ pub fn table(options: &Options) -> Result<String> {
         Format::Csv => long(&tables).csv().trim_end().to_string(),
         Format::Json => format!("{:#}", as_json(&tables)),
     })
+}
+
+/// The directory of a run, or of the run of this name.
+fn found(run: &Path) -> PathBuf {
+    match (run.join("resolved.toml").is_file(), run.parent(), run.file_name().and_then(|name| name.to_str())) {
+        (false, Some(parent), Some(name)) => {
+            let results = if parent.as_os_str().is_empty() { Path::new("results") } else { parent };
+            let located = RunDir::locate(results, name);
+            if located.is_dir() { located } else { run.to_owned() }
+        }
+        _ => run.to_owned(),
+    }
 }
 
 impl Options {
@@ -228,7 +241,7 @@ fn long(tables: &[(Asked, Vec<Row>)]) -> Sheet {
     let line = |(asked, row, score): (&Asked, &Row, &Score)| {
         let texts = [row.run.as_str(), &row.backbone, asked.task.name(), &asked.dataset, &asked.items, &row.method, &score.metric];
         let numbers = [Cell::plain(score.n as f64, 0), Cell::score(score.value, score.low, score.high)];
-        texts.map(|text| Cell::Text(text.to_string())).into_iter().chain(numbers).collect()
+        texts.map(|text| Cell::Text(text.to_string())).into_iter().chain(numbers).collect::<Vec<Cell>>()
     };
     let columns = ["run", "backbone", "task", "dataset", "items", "row", "metric", "n", "value"];
     let rows = all(tables).map(line).collect();

@@ -83,7 +83,8 @@ pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
         if let Some((path, others, _)) = &first {
             same_items(path, others, &set.path, &samples)?;
         }
-        let mut scores = score_file(&set.path, &columns[..3].map(String::from))?;
+        let metrics: Vec<String> = columns[..3].iter().map(|metric| metric.to_string()).collect();
+        let mut scores = score_file(&set.path, &metrics)?;
         scores.extend(bertscores(run).into_iter().filter(|s| s.method == *method && s.dataset == set.dataset));
         let of =
             |metric: &&str| scores.iter().find(|s| s.metric == **metric).map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high));
@@ -164,13 +165,21 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
         }
     }
     let mut columns = vec!["row".to_string()];
-    for (ours, metric) in shown {
+    for (own, theirs) in shown {
         columns.extend(datasets.iter().map(|d| {
-            let name = if shown.len() > 1 { format!("{d} {metric}") } else { d.clone() };
-            match scores.iter().find(|s| spelled(&s.dataset) == *d && s.metric == *ours) {
-                Some(s) => format!("{name} (ours: {ours}, n = {})", s.n),
-                None => name,
-            }
+            let name = if shown.len() > 1 { format!("{d} {theirs}") } else { d.clone() };
+            let of_paper = published.iter().any(|p| p.metric == *theirs && p.values.iter().any(|(name, _)| name == d));
+            // Whose number is of what, where the column holds two kinds.
+            let metric = |whose: &str, metric: &str| if own == theirs { String::new() } else { format!("{whose}: {metric}") };
+            let n = scores.iter().find(|s| spelled(&s.dataset) == *d && s.metric == *own).map(|s| format!("n = {}", s.n));
+            let ours = n.map(|n| match (own == theirs, of_paper) {
+                (true, true) => format!("ours: {n}"),
+                (true, false) => n,
+                (false, _) => format!("{}, {n}", metric("ours", own)),
+            });
+            let paper = of_paper.then(|| metric("paper", theirs));
+            let parts: Vec<String> = ours.into_iter().chain(paper).filter(|part| !part.is_empty()).collect();
+            if parts.is_empty() { name } else { format!("{name} ({})", parts.join("; ")) }
         }));
     }
     let mut ours: Vec<Vec<Cell>> = Vec::new();

@@ -119,8 +119,9 @@ fn remove(path: &Path) -> Result<()> {
 
 /// A judge's verdicts go with the answers; what it said about each question and answer is kept in judge/cache.
 fn remove_verdicts(run: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(run.join("judge")).into_iter().flatten() {
-        let path = entry?.path();
+    let folder = run.join("judge");
+    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry.with_context(|| folder.display().to_string())?.path();
         if path.is_file() {
             remove(&path)?;
         }
