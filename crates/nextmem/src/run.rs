@@ -20,13 +20,22 @@ use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, peak_memory_mib};
+use crate::sample_set::SampleSet;
 use crate::sample_set::identity::Identity;
-use crate::score::{Wanted, score};
+use crate::score::{Wanted, not_writable, score};
 use crate::stages;
 
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
+///
+/// A finished run that cannot be written to is opened as it is: its tables can still be printed.
 pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
     let device = crate::device::open(&plan.experiment.device, plan.experiment.seed)?;
+    if plan.dir.join("scores.json").is_file() && not_writable(&plan.dir).is_some() {
+        let dir = RunDir::open(&plan.dir)?;
+        if dir.holds(plan) && SampleSet::list_checked(&plan.dir).is_ok() {
+            return Ok((device, dir));
+        }
+    }
     Ok((device, RunDir::create(plan, force)?))
 }
 
@@ -36,7 +45,7 @@ pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
     // Before anything is trained: until there are samples of this experiment, the run holds none.
     Identity::claim(plan, dir)?;
     let (parts, entries) = stages::train(plan, dir, device)?;
-    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    dir.trained(plan, &entries)?;
     if tasks(&plan.experiment).is_empty() {
         eprintln!("no [eval] task: nothing to predict");
     } else {
@@ -44,7 +53,9 @@ pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
         let scored = score(dir.root(), &Wanted::default())?;
         println!("{}\n{}", scored.tables, scored.summary);
     }
-    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    if not_writable(dir.root()).is_none() {
+        dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    }
     let memory = peak_memory_mib().map_or(String::new(), |m| format!(", peak memory {m} MiB"));
     eprintln!("done in {:.0} s{memory}; everything is in {}", started.elapsed().as_secs_f64(), dir.root().display());
     Ok(())

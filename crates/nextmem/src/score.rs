@@ -12,7 +12,7 @@ use crate::experiment::TaskConfig;
 use crate::judge::judge_scores;
 use crate::plan::tasks;
 use crate::reproduce::tables;
-use crate::run_dir::{RunDir, read_json};
+use crate::run_dir::{DirLock, RunDir, read_json};
 use crate::sample_set::identity::{Identity, are_of, hashes, note};
 use crate::sample_set::{SampleSet, metrics_of};
 
@@ -66,6 +66,8 @@ impl Wanted {
 /// Samples that are not whole, not those that the evaluation was to make, or not of the same items in every row.
 pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
     let dir = RunDir::open(root)?;
+    let read_only = not_writable(root);
+    let _lock = if read_only.is_none() { Some(DirLock::acquire(root)?) } else { None };
     let e = dir.experiment()?;
     let tasks = tasks(&e);
     wanted.check(&tasks.iter().map(|(task, _)| *task).collect::<Vec<_>>())?;
@@ -94,7 +96,7 @@ pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
         .and_then(|m| m["backbone"].as_str().map(String::from))
         .unwrap_or_else(|| "unknown backbone".into());
     let scored = Scored { tables: markdown(&scores, &e.name, &backbone), summary: summary(&e.name, &scores) };
-    match not_writable(dir.root()) {
+    match read_only {
         // What was run elsewhere, or by somebody else, can still be looked at.
         Some(reason) => eprintln!("note: {}: {reason}; the tables are printed and not written", root.display()),
         None => write(&dir, &e.name, &sets, &scores, &scored.tables)?,
@@ -128,7 +130,7 @@ fn write_if_new(dir: &RunDir, name: &str, text: &str) -> Result<()> {
 }
 
 /// The system's reason if nothing may be written to a directory: a read-only file system, or somebody else's files.
-fn not_writable(dir: &Path) -> Option<std::io::Error> {
+pub fn not_writable(dir: &Path) -> Option<std::io::Error> {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let probe = dir.join(format!("probe-{}.tmp", std::process::id()));
     match std::fs::File::create(&probe) {

@@ -38,7 +38,7 @@ fn run() -> Dir {
     dir.write("qa.json", r#"[{"question": "Where?", "answer": "Oslo", "references": ["Ann lives in Oslo."]}]"#);
     dir.write(
         "x.toml",
-        "name = \"x\"\n[backbone]\nmodel = \"backbone\"\n[method.nextmem]\nnum_latents = 2\nmax_new_tokens = 4\n[eval.contextual_qa]\nlimit = 1\n\
+        "name = \"x\"\nresults = \"results\"\n[backbone]\nmodel = \"backbone\"\n[method.nextmem]\nnum_latents = 2\nmax_new_tokens = 4\n[eval.contextual_qa]\nlimit = 1\n\
          sets = { squad = \"qa.json\" }\nmetrics = [\"f1\"]\n",
     );
     dir.run(&["run", "x.toml"]).good();
