@@ -8,6 +8,7 @@ use nextmem_eval::EvalError;
 use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
+use crate::outputs::ensure_folder;
 use crate::plan::Plan;
 use crate::{
     analysis, bench, compare, data, device, explain, export_hf, hub, import, judge, lm_eval, memory, metrics, parity, plot, portability,
@@ -101,14 +102,14 @@ enum Verb {
     Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
     Encode(memory::EncodeOptions),
-    /// Turn memories back into text
+    /// Turn memories back into text, one a line
     Decode {
         #[command(flatten)]
         model: Model,
         /// A file written by `encode`
         memories: PathBuf,
     },
-    /// Answer a question from each memory of a file
+    /// Answer a question from each memory of a file, one answer a line; `search` finds the memory to ask
     Ask {
         #[command(flatten)]
         model: Model,
@@ -267,6 +268,7 @@ impl Cli {
                 Ok(())
             }
             Verb::Export { run, format, date, out } => {
+                out.iter().try_for_each(|out| ensure_folder(out)).map_err(bad_input)?;
                 let written = match format {
                     ExportFormat::LmEval => lm_eval::export(&run, &out.unwrap_or_else(|| run.join("lm_eval")), date),
                     ExportFormat::Tensorboard => tensorboard::export(&run, &out.unwrap_or_else(|| run.join("tensorboard"))),
@@ -278,7 +280,10 @@ impl Cli {
             Verb::Data(verb) => data::execute(&verb).map_err(failed),
             Verb::Judge(options) => judge::judge(&options).map_err(failed),
             Verb::Reproduce(options) => reproduce::reproduce(&options).map_err(failed),
-            Verb::Plot { run, out } => plot::plot(&run, out.as_deref()).map_err(failed),
+            Verb::Plot { run, out } => {
+                out.iter().try_for_each(|out| ensure_folder(out)).map_err(bad_input)?;
+                plot::plot(&run, out.as_deref()).map_err(failed)
+            }
             Verb::Metrics(options) => metrics::metrics(&options).map_err(failed),
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
             Verb::Fetch(options) => hub::fetch(&options).map_err(failed),
@@ -292,7 +297,10 @@ impl Cli {
                 println!("{}", device::devices());
                 Ok(())
             }
-            Verb::Portability { experiment, devices, out } => portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed),
+            Verb::Portability { experiment, devices, out } => {
+                ensure_folder(&out).map_err(bad_input)?;
+                portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed)
+            }
             Verb::Bench(options) => bench::bench(&options).map_err(failed),
             Verb::BenchWorker { workload, out } => bench::work(&workload, &out).map_err(failed),
             Verb::PortabilityWorker { job, backend, index, dtype } => {

@@ -113,6 +113,7 @@ pub fn reproduce(options: &Options) -> Result<()> {
     })?;
     let recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
     let out = options.out.clone().unwrap_or_else(|| Path::new("results/reproduce").join(&options.scale));
+    crate::outputs::ensure_folder(&out)?;
     let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
     let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
     let wanted = if options.what == What::All { all } else { vec![options.what] };

@@ -161,7 +161,7 @@ where
         let io = |source| TrainError::Io { path: path.clone(), source };
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         let mut batches = train.iter();
-        let (mut sum, mut norms, mut message) = (0.0, 0.0, String::from("nothing left to do"));
+        let (mut sum, mut norms, mut message) = (0.0, 0.0, String::new());
         let mut since = Instant::now();
         for step in self.start + 1..=stage.steps {
             // 1. Gradients, averaged over the accumulated passes, and a step
@@ -196,7 +196,8 @@ where
                 writeln!(log, "{scores}").map_err(io)?;
                 since = Instant::now();
             }
-            let shown = if level > 0 { format!("level {level}, {message}") } else { message.clone() };
+            let parts = [(level > 0).then(|| format!("level {level}")), Some(message.clone()).filter(|m| !m.is_empty())];
+            let shown = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
             stage.observer.step(step, &shown);
             if step % stage.run.checkpoint_every == 0 || last {
                 log.flush().map_err(io)?;
@@ -208,6 +209,6 @@ where
                 break;
             }
         }
-        Ok(message)
+        Ok(if self.start >= stage.steps { "nothing left to do".into() } else { message })
     }
 }
