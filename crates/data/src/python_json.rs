@@ -50,7 +50,7 @@ impl<R: Read> PythonJson<R> {
         self.input.drain(..self.at);
         self.at = 0;
         if !self.ended {
-            let read = (&mut self.inner).take(BLOCK as u64).read_to_end(&mut self.input)?;
+            let read = self.inner.by_ref().take(BLOCK as u64).read_to_end(&mut self.input)?;
             self.ended = read < BLOCK;
         }
         let end = if self.ended { self.input.len() } else { self.input.len().saturating_sub(AHEAD) };
@@ -172,7 +172,8 @@ mod tests {
         let fixed = r#"{"t": "\ud83c\udf1e \ufffd", "n": null, "i": null}"#;
         for padding in 0..part.len() {
             let space = " ".repeat(BLOCK - padding);
-            let mut reader = PythonJson::new(Slow(&[space.as_bytes(), part.as_bytes(), b"\n"].concat()).0);
+            let whole = format!("{space}{part}\n");
+            let mut reader = PythonJson::new(whole.as_bytes());
             let mut text = String::new();
             reader.read_to_string(&mut text).expect("text");
             assert_eq!(text.trim(), fixed, "{padding}");

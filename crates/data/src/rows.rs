@@ -138,15 +138,11 @@ pub(crate) type TakeValue<'a> = &'a mut dyn FnMut(Value, usize) -> Result<(), Da
 pub(crate) fn each_value(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
     let io = |source| DataError::io(path, source);
     let mut file = File::open(path).map_err(io)?;
-    let mut head = [0u8; 64];
-    let mut length = 0;
-    while length < head.len() {
-        match file.read(&mut head[length..]).map_err(io)? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    let head = &head[..length];
+    // As far as the first thing that is no white space, and a bit more.
+    let mut head = Vec::new();
+    while head.trim_ascii().is_empty() && file.by_ref().take(64).read_to_end(&mut head).map_err(io)? > 0 {}
+    file.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
+    let head = &head[..];
     if is_utf16(head) {
         // Rare: decoded at once.
         let text = read_text(path)?;

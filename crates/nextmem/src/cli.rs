@@ -18,11 +18,13 @@ use crate::{
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
 /// Start with `nextmem run experiments/quickstart.toml`: it trains a small NextMem on the CPU in minutes, evaluates it
-/// and prints the tables. Then try the result:
+/// and prints the tables. Then try the result on a passage of its test set:
 ///
-///   nextmem encode results/quickstart "Mila Kovac lives in Porto." --out memory.safetensors
+///   nextmem encode results/quickstart "Monica Greco has saved 860 dollars to train the team. She earns a living as a butcher."
 ///   nextmem decode results/quickstart memory.safetensors
-///   nextmem ask    results/quickstart memory.safetensors "In which town does Mila Kovac live?"
+///   nextmem ask    results/quickstart memory.safetensors "How much has Monica Greco saved?"
+///
+/// A model this small has learnt passages like this one and little else: it gives other sentences back as such passages.
 #[derive(Debug, Parser)]
 #[command(name = "nextmem", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -101,8 +103,12 @@ enum Verb {
     /// Turn the official NextMem checkpoints into a run that encode, decode, ask, search and experiments accept
     Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
+    ///
+    /// Text is read in UTF-8 or UTF-16, with any line ends. Texts that cannot be encoded are named before anything is done.
     Encode(memory::EncodeOptions),
     /// Turn memories back into text, one a line
+    ///
+    /// What comes back is what the model has kept: compare it with the text, which `encode --keep-text` keeps beside it.
     Decode {
         #[command(flatten)]
         model: Model,

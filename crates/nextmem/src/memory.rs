@@ -58,7 +58,9 @@ impl Opened {
 fn memory_file(path: &Path) -> Result<MemoryFile> {
     let shown = path.display();
     if path.is_dir() {
-        bail!(BadInput(format!("{shown}: is a directory, expected a memory file that `nextmem encode` wrote; the model comes first, then the file")));
+        bail!(BadInput(format!(
+            "{shown}: is a directory, expected a memory file that `nextmem encode` wrote; the model comes first, then the file"
+        )));
     }
     if !path.exists() {
         bail!(BadInput(format!("{shown}: no such memory file, expected one that `nextmem encode MODEL TEXT --out {shown}` writes")));
@@ -140,9 +142,11 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
         Some(path) => inputs::read(path)?,
         None => inputs::given(&options.texts),
     };
-    let inputs = inputs::usable(inputs, "is empty", "--skip-empty", options.skip_empty, |input| Ok(input.text.is_empty().then(String::new)))?;
+    let inputs =
+        inputs::usable(inputs, "is empty", "--skip-empty", options.skip_empty, |input| Ok(input.text.is_empty().then(String::new)))?;
     let opened = open(&options.model)?;
-    let inputs = inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
+    let inputs =
+        inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
     let bar = Bars::new("encode");
     bar.begin(0, inputs.len());
     let quantized = Quantized::new(opened.nextmem, Scales::Absmax);
@@ -159,17 +163,10 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     table.load_style(UTF8_FULL_CONDENSED).set_header(["id", "text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"]);
     for ((Input { id, text, .. }, dense), nf4) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN) {
         let short: String = cell(text).chars().take(48).collect();
-        table.add_row([
-            cell(id).into_owned(),
-            short,
-            text.len().to_string(),
-            dense.size_bytes().to_string(),
-            nf4.size_bytes().to_string(),
-        ]);
+        table.add_row([cell(id).into_owned(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
     }
     let more = inputs.len().saturating_sub(SHOWN);
-    let records =
-        inputs.into_iter().map(|Input { id, text, .. }| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
+    let records = inputs.into_iter().map(|Input { id, text, .. }| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
     let file = MemoryFile {
         model: opened.label,
         fingerprint: opened.fingerprint,

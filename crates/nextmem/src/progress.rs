@@ -80,12 +80,12 @@ impl Bars {
         self.first.store(done, Ordering::Relaxed);
         if let Ok(style) = ProgressStyle::with_template("{prefix:>16} [{bar:20}] {pos}/{len} {elapsed} ({left}) {msg}") {
             let first = self.first.clone();
-            let left = move |state: &ProgressState, w: &mut dyn std::fmt::Write| {
+            let tracker = move |state: &ProgressState, w: &mut dyn std::fmt::Write| {
                 let total = usize::try_from(state.len().unwrap_or(0)).unwrap_or(usize::MAX);
                 let at = usize::try_from(state.pos()).unwrap_or(usize::MAX);
                 let _ = w.write_str(&left(first.load(Ordering::Relaxed), at, total, state.elapsed()));
             };
-            self.bar.set_style(style.progress_chars("=> ").with_key("left", left));
+            self.bar.set_style(style.progress_chars("=> ").with_key("left", tracker));
         }
         self.bar.set_prefix(self.name.clone());
         self.bar.set_length(total as u64);

@@ -117,8 +117,12 @@ fn stages_are_named_as_their_directories_with_their_number() {
 #[test]
 fn what_a_terminal_would_obey_is_escaped_in_tables_and_kept_in_files() {
     let dir = Dir::with_backbone();
-    dir.write("texts.jsonl", "{\"id\":\"a\",\"text\":\"Price \\u001b[2J\\u001b]0;owned\\u0007 for May.\\nEnd\"}\n{\"id\":\"b\\u001b[31m\",\"text\":\"ok\"}\n");
-    let outcome = dir.run(&["encode", "backbone", "--from", "texts.jsonl", "--latents", "2", "--keep-text", "--out", "m.safetensors"]).good();
+    dir.write(
+        "texts.jsonl",
+        "{\"id\":\"a\",\"text\":\"Price \\u001b[2J\\u001b]0;owned\\u0007 for May.\\nEnd\"}\n{\"id\":\"b\\u001b[31m\",\"text\":\"ok\"}\n",
+    );
+    let outcome =
+        dir.run(&["encode", "backbone", "--from", "texts.jsonl", "--latents", "2", "--keep-text", "--out", "m.safetensors"]).good();
     let control = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
     assert!(!control(&outcome.stdout) && outcome.stdout.contains("Price \\u{1b}[2J\\u{1b}]0;owned\\u{7}"), "{}", outcome.stdout);
     let found = dir.run(&["search", "backbone", "m.safetensors", "May", "--latents", "2"]).good();

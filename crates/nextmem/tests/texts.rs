@@ -39,7 +39,7 @@ fn the_same_texts_in_every_encoding() {
     std::fs::remove_file(dir.path("m.safetensors")).unwrap();
     dir.write("latin1.txt", b"Zoe\nZo\xeb\n");
     encode(&dir, &["--from", "latin1.txt"]).refused(&["latin1.txt: line 2: got the byte 0xEB", "expected UTF-8", "iconv"]);
-    encode(&dir, &["--from", "none.txt"]).refused(&["none.txt", "does not exist"]);
+    encode(&dir, &["--from", "none.txt"]).refused(&["none.txt: no such file", ".jsonl"]);
     assert!(!dir.path("m.safetensors").exists());
 }
 
@@ -66,7 +66,12 @@ fn odd_texts_are_named_before_anything_is_encoded() {
     dir.write("a.jsonl", (0..25).map(line).collect::<String>());
     encode(&dir, &["--from", "a.jsonl"]).refused(&["a.jsonl: line 24 (id \"none\") is empty", "nothing was encoded", "--skip-empty"]);
     let refused = encode(&dir, &["--from", "a.jsonl", "--skip-empty"]);
-    refused.refused(&["a.jsonl: line 21 (id \"long-20\") is too long: ", "expected at most 1024", "line 23 (id \"long-22\")", "--skip-too-long"]);
+    refused.refused(&[
+        "a.jsonl: line 21 (id \"long-20\") is too long: ",
+        "expected at most 1024",
+        "line 23 (id \"long-22\")",
+        "--skip-too-long",
+    ]);
     assert!(!dir.path("m.safetensors").exists());
     let outcome = encode(&dir, &["--from", "a.jsonl", "--skip-empty", "--skip-too-long"]).good();
     assert!(outcome.stdout.contains("22 bf16 memories in m.safetensors") && outcome.stdout.contains("and 2 more"), "{}", outcome.stdout);
@@ -86,7 +91,10 @@ fn outputs_are_checked_before_any_work() {
     let before = dir.files("");
     let folder = ["file is no folder"];
     for (args, names) in [
-        (&["encode", "backbone", "text", "--out", "none/m.safetensors"][..], &["none/m.safetensors", "no folder none", "mkdir -p none"][..]),
+        (
+            &["encode", "backbone", "text", "--out", "none/m.safetensors"][..],
+            &["none/m.safetensors", "no folder none", "mkdir -p none"][..],
+        ),
         (&["encode", "backbone", "text", "--out", "backbone"], &["backbone", "is a directory"]),
         (&["metrics", "pairs.jsonl", "--out", "none/scores.jsonl"], &["none/scores.jsonl", "mkdir -p none"]),
         (&["data", "prepare", "squad", "--from", "squad.json", "--out", "file/out"], &folder),
@@ -108,9 +116,11 @@ fn a_memory_file_that_is_not_there() {
     for verb in [&["decode"][..], &["ask"], &["search"]] {
         let question = if verb == ["decode"] { &[][..] } else { &["Where?"] };
         let missing = dir.run(&[verb, &["backbone", "nothere.safetensors"], question].concat());
-        let missing = missing.refused(&["nothere.safetensors: no such memory file", "`nextmem encode MODEL TEXT --out nothere.safetensors`"]);
+        let missing =
+            missing.refused(&["nothere.safetensors: no such memory file", "`nextmem encode MODEL TEXT --out nothere.safetensors`"]);
         assert!(!missing.stderr.contains("Hugging Face"), "{}", missing.stderr);
-        dir.run(&[verb, &["backbone/model.safetensors", "backbone"], question].concat()).refused(&["is a directory", "the model comes first"]);
+        dir.run(&[verb, &["backbone/model.safetensors", "backbone"], question].concat())
+            .refused(&["is a directory", "the model comes first"]);
     }
     dir.run(&["encode", "backbone/config.json", "text"]).refused(&["config.json: is a file", "the model comes first"]);
 }

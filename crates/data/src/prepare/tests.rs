@@ -121,7 +121,7 @@ fn locomo_evidence_as_written() {
     let all = good(DatasetName::Locomo, &locomo(), &options);
     // q0 and q1 have no string that is an id of a turn; q2 is of a category that is not used.
     let asked: Vec<_> = all.qa.iter().flatten().map(|item| item.question.as_str()).collect();
-    assert_eq!((asked, all.retrieval), (vec!["q4"], None));
+    assert_eq!((asked, &all.retrieval), (vec!["q4"], &None));
     assert_eq!(dropped(&all, "all tasks", "evidence string that is no id of a turn"), 3);
     assert_eq!(dropped(&all, "all tasks", "question without an evidence id"), 2);
 }

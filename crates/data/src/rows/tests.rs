@@ -112,6 +112,7 @@ fn a_byte_order_mark_is_skipped_and_rubbish_after_an_array_is_not() {
     };
     assert_eq!(count("\u{feff} [{}, {}]\n").expect("rows"), 2);
     assert_eq!(count("{}\n{}\n\n{}").expect("rows"), 3);
+    assert_eq!(count(&format!("{}[{{}}, {{}}]", "\n".repeat(1000))).expect("rows"), 2);
     assert_eq!(count("\u{feff}{}\r\n{}").expect("rows"), 2);
     assert!(matches!(count("[{}] x"), Err(DataError::Json { .. })));
     assert!(matches!(count("[{}, {}"), Err(DataError::Json { .. })));

@@ -36,6 +36,9 @@ pub(super) fn given(texts: &[String]) -> Vec<Input> {
 /// [`BadInput`] with the line or element that is no text, or has an id for the second time.
 pub(super) fn read(path: &Path) -> Result<Vec<Input>> {
     let name = path.display();
+    if !path.exists() {
+        bail!(BadInput(format!("{name}: no such file, expected one with a text a line, a JSON array (.json) or JSON lines (.jsonl)")));
+    }
     let text = read_text(path)?;
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut lost = 0;
@@ -177,7 +180,8 @@ mod tests {
     #[test]
     fn texts_as_people_write_them() {
         let two = pairs(&[("0", "Ann lives in Oslo."), ("1", "Bob naps.")]);
-        for text in ["Ann lives in Oslo.\n\nBob naps.", "\u{feff}Ann lives in Oslo.\r\n Bob naps. \r\n", "Ann lives in Oslo.\rBob naps.\r"] {
+        for text in ["Ann lives in Oslo.\n\nBob naps.", "\u{feff}Ann lives in Oslo.\r\n Bob naps. \r\n", "Ann lives in Oslo.\rBob naps.\r"]
+        {
             assert_eq!(load("a.txt", text.as_bytes()).unwrap(), two);
         }
         let array = "\u{feff}[\"Ann lives in Oslo.\", {\"text\": \"Bob naps.\", \"x\": NaN}]";
@@ -196,7 +200,11 @@ mod tests {
             ("a.jsonl", "{\"text\": \"a\"}\n{\"id\": ", "a.jsonl: line 2: column 7: EOF while parsing a value; expected an object"),
             ("a.jsonl", "{\"text\": NaN}", "a.jsonl: line 1: `text` is null, expected a string"),
             ("a.jsonl", "[1]", "a.jsonl: line 1: it is [1], expected an object"),
-            ("a.jsonl", "{\"id\": 2, \"text\": \"a\"}\n{\"text\": \"b\"}", "a.jsonl: line 2: got the id \"2\" twice, expected different ids;"),
+            (
+                "a.jsonl",
+                "{\"id\": 2, \"text\": \"a\"}\n{\"text\": \"b\"}",
+                "a.jsonl: line 2: got the id \"2\" twice, expected different ids;",
+            ),
             ("a.json", "[\"a\", 4]", "a.json: element 2: it is 4, expected an object"),
             ("a.json", "{\"text\": \"a\"}", "a.json: it is no array; expected a JSON array"),
             ("a.json", "[", "a.json: EOF while parsing a list at line 1 column 1; expected a JSON array"),
