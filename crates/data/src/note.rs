@@ -31,7 +31,7 @@ pub(crate) fn halves(path: &Path, count: usize) -> String {
     HALVES.set(HALVES.get() + count);
     match count {
         0 => String::new(),
-        _ => format!("{}: {count} lone surrogates (half an emoji, like \\ud83d) read as U+FFFD", path.display()),
+        _ => format!("{}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {count}", path.display()),
     }
 }
 

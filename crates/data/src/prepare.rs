@@ -292,7 +292,7 @@ pub fn prepare(set: DatasetName, from: impl AsRef<Path>, options: &PrepareOption
     if let (more, Some(example)) = (halves_read() - halves, prepared.inputs.first())
         && more > 0
     {
-        let example = example.display().to_string();
+        let example = example.file_name().unwrap_or_default().to_string_lossy().into_owned();
         prepared.changed.push(Count { task: "all tasks", reason: "lone surrogate, read as U+FFFD".into(), count: more, example });
     }
     if prepared.passages.is_none() && prepared.qa.is_none() && prepared.retrieval.is_none() {

@@ -120,7 +120,7 @@ fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
         return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
     }
     if halves > 0 {
-        eprintln!("note: {name}: {halves} lone surrogates (half an emoji, like \\ud83d) read as U+FFFD");
+        eprintln!("note: {name}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {halves}");
     }
     Ok(pairs)
 }

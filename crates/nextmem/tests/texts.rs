@@ -48,7 +48,11 @@ fn numbers_as_ids_and_half_an_emoji() {
     let dir = Dir::with_backbone();
     dir.write("a.jsonl", "\u{feff}{\"id\": 1, \"text\": \"Great day \\ud83c\", \"score\": NaN}\r\n\r\n{\"text\": \"Ivan keeps a kite.\"}");
     let outcome = encode(&dir, &["--from", "a.jsonl"]).good();
-    assert!(outcome.stderr.contains("note: a.jsonl: 1 lone surrogates"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("note: a.jsonl: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: 1"),
+        "{}",
+        outcome.stderr
+    );
     let records = "[{\"id\":\"1\",\"text\":\"Great day \u{fffd}\"},{\"id\":\"3\",\"text\":\"Ivan keeps a kite.\"}]";
     assert!(data(&dir).windows(records.len()).any(|window| window == records.as_bytes()), "the records");
     dir.write("a.jsonl", "{\"id\": 2, \"text\": \"a\"}\n{\"text\": \"b\"}\n");

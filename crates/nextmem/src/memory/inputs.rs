@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Input>> {
     };
     let inputs: Vec<Input> = match ending.as_str() {
         "json" => {
-            let wanted = "expected a JSON array of texts or of objects with `text` and `id`";
+            let wanted = "expected a JSON array of strings, or of objects with `text` and `id`";
             let value = json(&text).map_err(|e| BadInput(format!("{name}: {e}; {wanted}")))?;
             let Value::Array(list) = value else { bail!(BadInput(format!("{name}: it is no array; {wanted}"))) };
             let elements = list.into_iter().enumerate();
@@ -80,7 +80,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Input>> {
         }
     };
     if lost > 0 {
-        eprintln!("note: {name}: {lost} lone surrogates (half an emoji, like \\ud83d) read as U+FFFD");
+        eprintln!("note: {name}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {lost}");
     }
     if inputs.is_empty() {
         bail!(BadInput(format!("{name}: holds no texts, expected at least one")));
