@@ -287,7 +287,7 @@ impl Cli {
             Verb::Judge(options) => judge::judge(&options).map_err(failed),
             Verb::Reproduce(options) => reproduce::reproduce(&options).map_err(failed),
             Verb::Plot { run, out } => {
-                out.iter().try_for_each(|out| ensure_folder(out)).map_err(bad_input)?;
+                ensure_folder(out.as_deref().unwrap_or(&run.join("figures"))).map_err(bad_input)?;
                 plot::plot(&run, out.as_deref()).map_err(failed)
             }
             Verb::Metrics(options) => metrics::metrics(&options).map_err(failed),
