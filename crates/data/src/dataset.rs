@@ -6,6 +6,9 @@ use std::io::Read;
 use std::path::Path;
 
 use burn::data::dataset::{Dataset, DatasetError};
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::{DataError, Fact, Facts};
@@ -61,6 +64,25 @@ pub fn select<T>(items: Vec<T>, stride: usize, limit: Option<usize>) -> Vec<T> {
     items.into_iter().step_by(stride.max(1)).take(limit.unwrap_or(usize::MAX)).collect()
 }
 
+/// Returns `limit` of the items, drawn by the seed, in the order they have; all of them if there are no more.
+///
+/// The first items of a set are often of one kind: RACE in its official order begins with high school alone.
+pub fn seeded_sample<T>(items: Vec<T>, limit: usize, seed: u64) -> Vec<T> {
+    if items.len() <= limit {
+        return items;
+    }
+    let chosen = drawn(items.len(), limit, seed);
+    items.into_iter().zip(chosen).filter_map(|(item, chosen)| chosen.then_some(item)).collect()
+}
+
+/// Which of `total` things are among the `count` that the seed draws.
+pub(crate) fn drawn(total: usize, count: usize, seed: u64) -> Vec<bool> {
+    let mut chosen = vec![false; total];
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    sample(&mut rng, total, count.min(total)).into_iter().for_each(|index| chosen[index] = true);
+    chosen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +96,19 @@ mod tests {
         assert_eq!(sha256_file(&path)?, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert!(matches!(sha256_file(dir.path().join("none")), Err(DataError::Missing { .. })));
         Ok(())
+    }
+
+    #[test]
+    fn a_seeded_sample_is_spread_and_in_order() {
+        let items = || (0..1407).collect::<Vec<_>>();
+        let sample = seeded_sample(items(), 1000, 1128);
+        assert_eq!((sample.len(), sample.is_sorted()), (1000, true));
+        assert_eq!(sample, seeded_sample(items(), 1000, 1128));
+        assert_ne!(sample, seeded_sample(items(), 1000, 7));
+        // 1,045 of RACE's 1,407 test articles come first, those of high schools: their share must be about kept.
+        let high = sample.iter().filter(|index| **index < 1045).count();
+        assert!((700..=785).contains(&high), "{high}");
+        assert_eq!(seeded_sample(items(), 5000, 1), items());
     }
 
     #[test]

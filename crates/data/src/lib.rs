@@ -21,24 +21,30 @@ mod facts;
 mod hotpotqa;
 mod locomo;
 mod longmemeval;
+mod note;
 pub mod prepare;
+mod python_json;
 mod race;
 mod record;
 mod rows;
 mod squad;
 mod text;
+mod text_file;
 
-pub use dataset::{FactSet, select, sha256_file};
+pub use dataset::{FactSet, seeded_sample, select, sha256_file};
 pub use facts::{Fact, Facts, Question, Slot, Split, VERSION, Value};
 pub use facts::{passages, qa_items, retrieval_items};
 pub use hotpotqa::{HotpotItem, HotpotParagraph, load_hotpotqa};
 pub use locomo::{LocomoConversation, LocomoQuestion, LocomoTurn, load_locomo};
 pub use longmemeval::{LongMemItem, LongMemSession, LongMemTurn, load_longmemeval};
-pub use prepare::{Count, DatasetName, Level, PrepareOptions, Prepared, PreparedFile, prepare};
+pub use note::on_note;
+pub use prepare::{Count, DatasetName, Evidence, Holdout, Level, PrepareOptions, Prepared, PreparedFile, prepare};
+pub use python_json::python_json;
 pub use race::{Race, load_race};
 pub use record::{QaItem, RetrievalItem, load_passages, load_qa, load_retrieval};
 pub use squad::{Squad, load_squad};
 pub use text::{TextCorpus, sentences};
+pub use text_file::{decode_text, lines, read_text};
 
 /// Everything that can go wrong between a path and a record.
 #[derive(Debug, Error)]
@@ -58,6 +64,16 @@ pub enum DataError {
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
+    },
+    /// The file is no text, or in an encoding that is not read.
+    #[error("{}: line {line}: {reason}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What it holds, what was expected, and the next step.
+        reason: String,
     },
     /// The file is not JSON, or its outermost value is of another kind.
     #[error("{} is not the expected JSON - fetch or prepare the file again", path.display())]
@@ -109,8 +125,8 @@ pub enum DataError {
         /// What the reader found.
         source: std::io::Error,
     },
-    /// The file is not Parquet, or uses a compression that this build lacks.
-    #[error("cannot read {} as Parquet - fetch it again, or rewrite it with snappy or without compression", path.display())]
+    /// The file is not whole Parquet, or uses a compression that is not read (lzo, or lz4 as old Hadoop wrote it).
+    #[error("cannot read {} as Parquet - fetch it again, or rewrite it with zstd or snappy", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -132,6 +148,16 @@ pub enum DataError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A share was asked to be held out of a set that has no training file, or that is no share.
+    #[error("{set}: got the share {share} to hold out - {reason}")]
+    Holdout {
+        /// The set.
+        set: &'static str,
+        /// The share that was asked for.
+        share: f64,
+        /// What was expected, and the next step.
+        reason: &'static str,
     },
     /// Retrieval items were asked for with a number of candidates that cannot be made.
     #[error("retrieval needs distinct people - got {got} candidates, expected {min} to {max}; change `candidates`")]

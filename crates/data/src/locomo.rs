@@ -61,6 +61,10 @@ pub struct LocomoQuestion {
     pub evidence: Vec<usize>,
     /// Evidence ids that no turn has, after strings that hold several ids have been split.
     pub lost_evidence: Vec<String>,
+    /// The evidence without any repair: turns whose id is an evidence string as it stands.
+    pub written_evidence: Vec<usize>,
+    /// Evidence strings that are no id of a turn as they stand.
+    pub unread_evidence: Vec<String>,
 }
 
 /// Returns the conversations of `locomo10.json`.
@@ -133,7 +137,13 @@ fn question(value: &Value, ids: &HashMap<&str, usize>) -> Result<LocomoQuestion,
             other => format!("field `category` holds {} - expected 1 to 5", kind(other)),
         })?;
     let (mut evidence, mut lost_evidence) = (Vec::new(), Vec::new());
+    let (mut written_evidence, mut unread_evidence) = (Vec::new(), Vec::new());
     for text in strings(row, "evidence")? {
+        match ids.get(text.as_str()) {
+            None => unread_evidence.push(text.clone()),
+            Some(at) if written_evidence.contains(at) => {}
+            Some(at) => written_evidence.push(*at),
+        }
         for id in text.split(|c: char| c.is_whitespace() || c == ';' || c == ',').filter(|id| !id.is_empty()) {
             match ids.get(id) {
                 None => lost_evidence.push(id.to_owned()),
@@ -146,7 +156,7 @@ fn question(value: &Value, ids: &HashMap<&str, usize>) -> Result<LocomoQuestion,
         None | Some(Value::Null) if category == ADVERSARIAL => None,
         _ => Some(text_of(row, "answer")?),
     };
-    Ok(LocomoQuestion { question: string(row, "question")?, answer, category, evidence, lost_evidence })
+    Ok(LocomoQuestion { question: string(row, "question")?, answer, category, evidence, lost_evidence, written_evidence, unread_evidence })
 }
 
 #[cfg(test)]
@@ -177,6 +187,7 @@ mod tests {
         assert_eq!((all[0].sessions, all[0].empty_sessions), (3, 2));
         let [first, second, third] = &all[0].questions[..] else { panic!("three questions") };
         assert_eq!((&first.evidence[..], &first.lost_evidence[..]), (&[1, 2, 3][..], &["D:9".to_string()][..]));
+        assert_eq!((&first.written_evidence[..], first.unread_evidence.len()), (&[1][..], 2));
         assert_eq!(first.answer.as_deref(), Some("2022"));
         assert_eq!((second.answer.as_deref(), third.answer.as_deref()), (None, Some("No")));
         assert_eq!(all[0].turns[1].passage(), "Bob: Hello.");

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
 
+use crate::note::{halves, note};
 use crate::prepare::DatasetName;
 use crate::record::{array, object, string};
 use crate::rows::{each_row, files_of, listed};
-use crate::{DataError, Split};
+use crate::{DataError, Split, decode_text, python_json};
 
 /// Most bytes of one article in an archive; the longest of the official ones is far below.
 const MAX_ARTICLE_BYTES: u64 = 16 << 20;
@@ -90,8 +91,8 @@ impl Collected {
             if !entry.header().entry_type().is_file() || !within || !is_article(&name) {
                 continue;
             }
-            let mut text = String::new();
-            entry.take(MAX_ARTICLE_BYTES).read_to_string(&mut text).map_err(bad)?;
+            let mut text = Vec::new();
+            entry.take(MAX_ARTICLE_BYTES).read_to_end(&mut text).map_err(bad)?;
             articles.push((name, text));
         }
         if articles.is_empty() {
@@ -101,6 +102,9 @@ impl Collected {
         articles.sort_by_key(|(name, _)| order(name));
         for (name, text) in articles {
             let inside = path.join(name);
+            let text = decode_text(&inside, text)?;
+            let (text, lost) = python_json(&text);
+            note(&halves(&inside, lost));
             let value: Value = serde_json::from_str(&text).map_err(|source| DataError::Json { path: inside.clone(), source })?;
             let row = object(&value).and_then(|row| self.row(row));
             row.map_err(|reason| DataError::Malformed { path: inside, index: 0, reason })?;

@@ -1,7 +1,8 @@
 //! Records of JSON, JSON Lines and Parquet files, one after the other: a file of any size costs the memory of one record.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -10,9 +11,12 @@ use serde::Deserializer;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::note::{halves, note};
 use crate::prepare::DatasetName;
+use crate::python_json::PythonJson;
 use crate::record::{kind, object};
-use crate::{DataError, Split};
+use crate::text_file::is_utf16;
+use crate::{DataError, Split, read_text};
 
 /// What a loader does with one record; the text of an error is the field, what it holds and what was expected.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(usize, &Map<String, Value>) -> Result<(), String>;
@@ -26,18 +30,25 @@ pub(crate) type Take<'a> = &'a mut dyn FnMut(usize, &Map<String, Value>) -> Resu
 /// or the record and the reason that `take` gave.
 pub(crate) fn each_row(path: &Path, set: DatasetName, take: Take<'_>) -> Result<usize, DataError> {
     let mut seen = 0;
-    each_value(path, &mut |value| {
+    each_value(path, &mut |value, line| {
         let index = seen;
         seen += 1;
         if index == 0 {
             refuse_others(path, set, &value)?;
         }
-        object(&value).and_then(|row| take(index, row)).map_err(|reason| DataError::Malformed { path: path.to_path_buf(), index, reason })
+        object(&value).and_then(|row| take(index, row)).map_err(|reason| malformed(path, index, line, reason))
     })?;
     match seen {
         0 => Err(DataError::Empty { path: path.to_path_buf() }),
         _ => Ok(seen),
     }
+}
+
+/// The error about a record that ends on a line, counted from 1; 0 where there are no lines.
+pub(crate) fn malformed(path: &Path, index: usize, line: usize, reason: String) -> DataError {
+    // Where all records stand on one line, it says nothing.
+    let reason = if line > 1 { format!("{reason} (line {line})") } else { reason };
+    DataError::Malformed { path: path.to_path_buf(), index, reason }
 }
 
 /// Fails if a value, the first of a file, is known to be of another dataset than `set`.
@@ -67,7 +78,7 @@ fn recognise(value: &Value) -> Option<&'static str> {
         (has(&["haystack_sessions"]), "LongMemEval"),
         (has(&["references", "hit_list"]), "an official prepared file of task 3"),
         (has(&["references", "answer"]), "an official prepared file of task 2"),
-        (has(&["context", "question", "answers"]), "SQuAD in the layout of the hub, which is not read; take the official JSON"),
+        (has(&["context", "question", "answers"]), "SQuAD"),
         (has(&["question", "evidence"]), "questions with evidence only, without the paragraphs around it"),
     ];
     known.into_iter().find_map(|(fits, name)| fits.then_some(name))
@@ -120,47 +131,75 @@ pub(crate) fn listed(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, DataE
     Ok(files)
 }
 
-type TakeValue<'a> = &'a mut dyn FnMut(Value) -> Result<(), DataError>;
+/// What is done with a value and the line it ends on, counted from 1 (0 where there are none).
+pub(crate) type TakeValue<'a> = &'a mut dyn FnMut(Value, usize) -> Result<(), DataError>;
 
-fn each_value(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
+/// Hands over every element of a JSON array, every value of JSON Lines, or every row of a Parquet file.
+pub(crate) fn each_value(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
     let io = |source| DataError::io(path, source);
     let mut file = File::open(path).map_err(io)?;
-    let mut head = [0u8; 64];
-    let mut length = 0;
-    while length < head.len() {
-        match file.read(&mut head[length..]).map_err(io)? {
-            0 => break,
-            more => length += more,
-        }
+    // As far as the first thing that is no white space, and a bit more.
+    let mut head = Vec::new();
+    while head.trim_ascii().is_empty() && file.by_ref().take(64).read_to_end(&mut head).map_err(io)? > 0 {}
+    file.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
+    let head = &head[..];
+    if is_utf16(head) {
+        // Rare: decoded at once.
+        let text = read_text(path)?;
+        return each_in_text(path, text.as_bytes(), &mut Cursor::new(text.as_bytes()), take);
     }
-    let head = &head[..length];
-    let not = |got: &str| DataError::WrongKind { path: path.to_path_buf(), expected: "a JSON or Parquet file", got: got.into() };
+    if head.starts_with(b"PAR1") {
+        return parquet_rows(path, take);
+    }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     file.seek(SeekFrom::Start((head.len() - text.len()) as u64)).map_err(io)?;
-    let reader = BufReader::with_capacity(1 << 18, file);
-    match text.trim_ascii_start() {
-        [b'P', b'A', b'R', b'1', ..] => parquet_rows(path, take),
+    each_in_text(path, text, &mut file, take)
+}
+
+/// The values of a text that begins with `head`.
+fn each_in_text(path: &Path, head: &[u8], text: &mut dyn Read, take: TakeValue<'_>) -> Result<(), DataError> {
+    let not = |got: &str| DataError::WrongKind { path: path.to_path_buf(), expected: "a JSON or Parquet file", got: got.into() };
+    let reader = Shared(RefCell::new(PythonJson::new(text)));
+    let read = match head.trim_ascii_start() {
         [] => Err(DataError::Empty { path: path.to_path_buf() }),
-        [b'[', ..] => array(path, reader, take),
+        [b'[', ..] => array(path, &reader, take),
         [0x1f, 0x8b, ..] => Err(not("a gzip archive")),
         [b'<', ..] => Err(not("a web page; the download was answered with an error page")),
         start if start.starts_with(b"version https://git-lfs") => Err(not("a Git LFS pointer; fetch the file that it stands for")),
-        _ => lines(path, reader, take),
+        _ => lines(path, &reader, take),
+    };
+    note(&halves(path, reader.0.borrow().halves()));
+    read
+}
+
+/// A reader whose line can be asked for while it is read.
+struct Shared<R>(RefCell<PythonJson<R>>);
+
+impl<R: Read> Shared<R> {
+    fn line(&self) -> usize {
+        self.0.borrow().line()
+    }
+}
+
+impl<R: Read> Read for &Shared<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().read(buffer)
     }
 }
 
 /// One value after the other; a file that is one object has one.
-fn lines(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), DataError> {
+fn lines(path: &Path, reader: &Shared<impl Read>, take: TakeValue<'_>) -> Result<(), DataError> {
     for value in serde_json::Deserializer::from_reader(reader).into_iter::<Value>() {
-        take(value.map_err(|source| json(path, source))?)?;
+        take(value.map_err(|source| json(path, source))?, reader.line())?;
     }
     Ok(())
 }
 
 /// The elements of an array, without holding all of them.
-fn array(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), DataError> {
+fn array(path: &Path, reader: &Shared<impl Read>, take: TakeValue<'_>) -> Result<(), DataError> {
     struct Elements<'a, 'b> {
         take: TakeValue<'a>,
+        line: &'b dyn Fn() -> usize,
         failed: &'b mut Option<DataError>,
     }
     impl<'de> Visitor<'de> for Elements<'_, '_> {
@@ -170,7 +209,7 @@ fn array(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), Data
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
             while let Some(value) = elements.next_element::<Value>()? {
-                if let Err(error) = (self.take)(value) {
+                if let Err(error) = (self.take)(value, (self.line)()) {
                     *self.failed = Some(error);
                     return Err(A::Error::custom("stopped"));
                 }
@@ -180,7 +219,8 @@ fn array(path: &Path, reader: impl Read, take: TakeValue<'_>) -> Result<(), Data
     }
     let mut failed = None;
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
-    let read = deserializer.deserialize_seq(Elements { take, failed: &mut failed }).and_then(|()| deserializer.end());
+    let read =
+        deserializer.deserialize_seq(Elements { take, line: &|| reader.line(), failed: &mut failed }).and_then(|()| deserializer.end());
     match failed {
         Some(error) => Err(error),
         None => read.map_err(|source| json(path, source)),
@@ -199,7 +239,7 @@ fn parquet_rows(path: &Path, take: TakeValue<'_>) -> Result<(), DataError> {
     let file = File::open(path).map_err(|source| DataError::io(path, source))?;
     let reader = SerializedFileReader::new(file).map_err(bad)?;
     for row in reader.get_row_iter(None).map_err(bad)? {
-        take(of_row(&row.map_err(bad)?))?;
+        take(of_row(&row.map_err(bad)?), 0)?;
     }
     Ok(())
 }
@@ -232,10 +272,16 @@ fn of_field(field: &Field) -> Value {
 
 /// A field that holds text, or a number whose text is meant: some sets hold counts and years as numbers.
 pub(crate) fn text_of(record: &Map<String, Value>, name: &str) -> Result<String, String> {
-    match crate::record::field(record, name)? {
-        Value::Number(number) => Ok(number.to_string()),
-        Value::String(text) => Ok(text.clone()),
-        other => Err(format!("field `{name}` holds {} - expected a string or a number", kind(other))),
+    let value = crate::record::field(record, name)?;
+    text_in(value).ok_or_else(|| format!("field `{name}` holds {} - expected a string or a number", kind(value)))
+}
+
+/// A text, or the text of a number.
+pub(crate) fn text_in(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

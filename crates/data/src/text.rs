@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use crate::{DataError, Split};
+use crate::{DataError, Split, lines, read_text};
 
 /// Share of the sentences, in percent from the start, where training text ends.
 const TRAIN_END: usize = 90;
@@ -21,15 +21,13 @@ pub struct TextCorpus {
 }
 
 impl TextCorpus {
-    /// Returns the sentences of a UTF-8 file with one paragraph a line.
+    /// Returns the sentences of a text file ([`read_text`]) with one paragraph a line.
     ///
     /// # Errors
-    /// [`DataError::Missing`], [`DataError::Io`] (also when the file is not UTF-8), or
-    /// [`DataError::Empty`].
+    /// [`DataError`] of [`read_text`], or [`DataError::Empty`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| DataError::io(path, source))?;
-        let corpus = Self::from_text(&text);
+        let corpus = Self::from_text(&read_text(path)?);
         if corpus.sentences.is_empty() {
             return Err(DataError::Empty { path: path.to_path_buf() });
         }
@@ -38,7 +36,7 @@ impl TextCorpus {
 
     /// Returns the sentences of a text with one paragraph a line.
     pub fn from_text(text: &str) -> Self {
-        let sentences = text.lines().flat_map(sentences).map(str::to_owned);
+        let sentences = lines(text).flat_map(|(_, line)| sentences(line)).map(str::to_owned);
         Self { sentences: sentences.collect() }
     }
 
@@ -174,7 +172,10 @@ mod tests {
         assert!(matches!(TextCorpus::open(&path), Err(DataError::Missing { .. })));
         std::fs::write(&path, "\n\n").expect("a written file");
         assert!(matches!(TextCorpus::open(&path), Err(DataError::Empty { .. })));
-        std::fs::write(&path, [0xff, 0xfe]).expect("a written file");
-        assert!(matches!(TextCorpus::open(&path), Err(DataError::Io { .. })));
+        std::fs::write(&path, [b'a', b'\n', 0xff]).expect("a written file");
+        assert!(matches!(TextCorpus::open(&path), Err(DataError::NotText { line: 2, .. })));
+        std::fs::write(&path, "\u{feff}One two.\rThree four.\r\nFive six.").expect("a written file");
+        let corpus = TextCorpus::open(&path).expect("a text");
+        assert_eq!(corpus.sentences, ["One two.", "Three four.", "Five six."]);
     }
 }

@@ -1,18 +1,19 @@
-//! The preparation over real samples of the sets, where `NEXTMEM_SHARED` names a folder that holds them. The numbers were
-//! counted independently, from the files alone.
+//! The preparation over real samples of the sets in the folder that `NEXTMEM_SHARED` names; without it they are ignored, with a
+//! wrong one they fail. The numbers were counted independently, from the files alone.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use nextmem_data::{DatasetName, Level, PrepareOptions, Prepared, prepare};
+use nextmem_data::{DatasetName, Evidence, Holdout, Level, PrepareOptions, Prepared, prepare};
 
-/// Prepares a sample, or says that there is none.
-fn sample(set: DatasetName, name: &str, options: &PrepareOptions) -> Option<Prepared> {
-    let Some(shared) = std::env::var_os("NEXTMEM_SHARED") else {
-        println!("skipped: NEXTMEM_SHARED is not set");
-        return None;
-    };
-    Some(prepare(set, PathBuf::from(shared).join("data").join(name), options).unwrap_or_else(|error| panic!("{name}: {error}")))
+/// The folder of the samples.
+fn data() -> PathBuf {
+    PathBuf::from(std::env::var_os("NEXTMEM_SHARED").expect("NEXTMEM_SHARED names the folder of the samples")).join("data")
+}
+
+/// Prepares a sample.
+fn sample(set: DatasetName, name: &str, options: &PrepareOptions) -> Prepared {
+    prepare(set, data().join(name), options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Records of the three tasks.
@@ -42,14 +43,15 @@ fn check_dropped(prepared: &Prepared, expected: &[(&str, usize)]) {
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn squad() {
     let options = PrepareOptions::default();
-    let Some(dev) = sample(DatasetName::Squad, "squad/dev-v1.1.json", &options) else { return };
+    let dev = sample(DatasetName::Squad, "squad/dev-v1.1.json", &options);
     assert_eq!(dev.read, [("articles", 48), ("different contexts", 2067), ("questions", 10570)]);
     assert_eq!(records(&dev), [2067, 842, 0]);
     check_dropped(&dev, &[("task 2: not every 8th (stride)", 9248), ("task 2: references of 128 words or more", 480)]);
 
-    let Some(second) = sample(DatasetName::Squad, "squad/dev-v2.0.cs224n.json", &options) else { return };
+    let second = sample(DatasetName::Squad, "squad/dev-v2.0.cs224n.json", &options);
     assert_eq!(records(&second), [646, 217, 0]);
     check_dropped(
         &second,
@@ -62,35 +64,38 @@ fn squad() {
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn hotpotqa() {
-    let Some(train) = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_train_100.json", &PrepareOptions::default()) else { return };
+    let train = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_train_100.json", &PrepareOptions::default());
     assert_eq!((records(&train), candidates(&train)), ([16, 4, 4], [173, 10]));
     check_dropped(
         &train,
         &[("tasks 1 and 2: level is not easy", 84), ("task 2: not every 4th (stride)", 12), ("task 3: not every 28th (stride)", 96)],
     );
     let all = PrepareOptions { level: Level::Any, qa_stride: Some(1), retrieval_stride: Some(1), ..Default::default() };
-    let Some(dev) = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_dev_distractor_100.json", &all) else { return };
+    let dev = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_dev_distractor_100.json", &all);
     assert_eq!((records(&dev), candidates(&dev)), ([100, 100, 100], [4265, 256]));
     check_dropped(&dev, &[]);
     // All of the development set are hard: by default it serves task 3 alone.
-    let Some(dev) = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_dev_distractor_100.json", &PrepareOptions::default()) else { return };
+    let dev = sample(DatasetName::Hotpotqa, "hotpotqa/hotpotqa_dev_distractor_100.json", &PrepareOptions::default());
     assert_eq!(records(&dev), [0, 0, 4]);
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn race_in_both_layouts() {
-    let Some(rows) = sample(DatasetName::Race, "race/race_1000.jsonl", &PrepareOptions::default()) else { return };
+    let rows = sample(DatasetName::Race, "race/race_1000.jsonl", &PrepareOptions::default());
     assert_eq!((records(&rows), &rows.read[..]), ([994, 0, 0], &[("records", 1000), ("questions", 1000)][..]));
     check_dropped(&rows, &[("task 1: same passage as before", 6)]);
-    let Some(articles) = sample(DatasetName::Race, "race/race_passages.jsonl", &PrepareOptions::default()) else { return };
+    let articles = sample(DatasetName::Race, "race/race_passages.jsonl", &PrepareOptions::default());
     assert_eq!((records(&articles), &articles.read[..]), ([994, 0, 0], &[("records", 994), ("questions", 1000)][..]));
     assert_eq!(articles.passages, rows.passages);
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn locomo() {
-    let Some(all) = sample(DatasetName::Locomo, "locomo/locomo10.json", &PrepareOptions::default()) else { return };
+    let all = sample(DatasetName::Locomo, "locomo/locomo10.json", &PrepareOptions::default());
     assert_eq!(all.read, [("conversations", 10), ("sessions", 272), ("turns", 5882), ("questions", 1986)]);
     assert_eq!((records(&all), candidates(&all)), ([683, 210, 282], [167_713, 881]));
     check_dropped(
@@ -110,29 +115,58 @@ fn locomo() {
     // The two whole-number answers of category 1 are among them, as text.
     let numbers = all.qa.iter().flatten().filter(|item| item.answer.parse::<u32>().is_ok()).count();
     assert!(numbers >= 2, "{numbers}");
+
+    // The published numbers of items: 209 of task 2 and 281 of task 3.
+    let written = PrepareOptions { evidence: Evidence::AsWritten, ..Default::default() };
+    let written = sample(DatasetName::Locomo, "locomo/locomo10.json", &written);
+    assert_eq!(records(&written)[1..], [209, 281]);
+    assert_eq!(dropped(&written)["all tasks: question without an evidence id that a turn has"], 1);
+}
+
+/// The published 692 items of SQuAD are a tenth of its 2.0 training file, which is not at hand: the rule on the development file.
+#[test]
+#[ignore = "needs NEXTMEM_SHARED"]
+fn a_share_of_squad_is_held_out_by_passage() {
+    let name = "squad/dev-v1.1.json";
+    let side = |rest| {
+        let options =
+            PrepareOptions { holdout: Some(Holdout { share: 0.1, rest }), qa_stride: Some(1), max_words: 9999, ..Default::default() };
+        sample(DatasetName::Squad, name, &options)
+    };
+    let (held, rest) = (side(false), side(true));
+    assert_eq!((records(&held)[0], records(&rest)[0]), (207, 2067 - 207));
+    assert_eq!(records(&held)[1] + records(&rest)[1], 10_570);
+    assert!((900..1200).contains(&records(&held)[1]), "{:?}", records(&held));
+    let names = |prepared: &Prepared| prepared.files().expect("files").into_iter().map(|file| file.name).collect::<Vec<_>>();
+    assert_eq!(names(&held), ["recs_squad_test.json", "stm_squad_test.json"]);
+    assert_eq!(names(&rest), ["recs_squad_train.json", "stm_squad_train.json"]);
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn longmemeval() {
     let options = PrepareOptions::default();
-    let Some(oracle) = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_oracle_2.json", &options) else { return };
+    let oracle = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_oracle_2.json", &options);
     assert_eq!((records(&oracle), &oracle.read[..]), ([2, 2, 0], &[("questions", 2), ("sessions", 4), ("turns", 48)][..]));
+    check_dropped(&oracle, &[("task 3: every session is an answer session (oracle file)", 2)]);
+    let without = PrepareOptions { abstention: false, ..Default::default() };
+    let oracle = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_oracle_2.json", &without);
     check_dropped(&oracle, &[("task 3: every session is an answer session (oracle file)", 1), ("task 3: abstention question", 1)]);
 
-    let Some(small) = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_s_converted_3.json", &options) else { return };
+    let small = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_s_converted_3.json", &options);
     assert_eq!((records(&small), candidates(&small)), ([3, 3, 3], [120, 6]));
     assert_eq!(small.read, [("questions", 3), ("sessions", 120), ("turns", 1218)]);
     check_dropped(&small, &[]);
 
     // No turn of these is marked: every reference of task 2 is empty.
-    let Some(flat) = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_oracle_converted_16.json", &options) else { return };
+    let flat = sample(DatasetName::Longmemeval, "longmemeval/longmemeval_oracle_converted_16.json", &options);
     assert_eq!((records(&flat), flat.changed.len(), flat.changed[0].count), ([0, 16, 0], 1, 16));
 }
 
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn a_set_of_another_name_is_refused_at_its_first_record() {
-    let Some(shared) = std::env::var_os("NEXTMEM_SHARED") else { return };
-    let data = PathBuf::from(shared).join("data");
+    let data = data();
     let files = [
         ("squad/dev-v1.1.json", "SQuAD"),
         ("hotpotqa/hotpotqa_train_100.json", "HotpotQA"),

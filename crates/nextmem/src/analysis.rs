@@ -143,6 +143,9 @@ pub fn analyze(options: &Options) -> Result<()> {
     if options.out.is_some() && wanted.len() > 1 {
         bail!(BadInput("--out names one file, got it with `all`; leave it out, or name one analysis".into()));
     }
+    if let Some(out) = &options.out {
+        crate::outputs::ensure_file_or_folder(out)?;
+    }
     let (plan, parts) = finished(&options.run)?;
     let _lock = crate::run_dir::DirLock::acquire(&options.run)?;
     let mut config = plan.experiment.analysis.clone().unwrap_or_default();

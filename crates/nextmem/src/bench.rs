@@ -73,6 +73,7 @@ pub struct Options {
 pub fn bench(options: &Options) -> Result<()> {
     let device_config = DeviceConfig { backend: options.device.clone(), index: 0, dtype: options.dtype.clone() };
     device::find(&device_config).map_err(|e| BadInput(format!("{e:#}")))?;
+    crate::outputs::ensure_folder(&options.out)?;
     if options.batch == 0
         || options.tokens < options.latents.max(4)
         || options.new_tokens == 0

@@ -8,6 +8,7 @@ use nextmem_eval::EvalError;
 use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 
 use crate::experiment::{DeviceConfig, Experiment};
+use crate::outputs::ensure_folder;
 use crate::plan::Plan;
 use crate::{
     analysis, bench, compare, data, device, explain, export_hf, hub, import, interrupt, judge, lm_eval, memory, metrics, parity, plot,
@@ -17,11 +18,13 @@ use crate::{
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
 /// Start with `nextmem run experiments/quickstart.toml`: it trains a small NextMem on the CPU in minutes, evaluates it
-/// and prints the tables. Then try the result:
+/// and prints the tables. Then try the result on a passage of its test set:
 ///
-///   nextmem encode results/quickstart "Mila Kovac lives in Porto." --out memory.safetensors
+///   nextmem encode results/quickstart "Monica Greco has saved 860 dollars to train the team. She earns a living as a butcher."
 ///   nextmem decode results/quickstart memory.safetensors
-///   nextmem ask    results/quickstart memory.safetensors "In which town does Mila Kovac live?"
+///   nextmem ask    results/quickstart memory.safetensors "How much has Monica Greco saved?"
+///
+/// A model this small has learnt passages like this one and little else: it gives other sentences back as such passages.
 #[derive(Debug, Parser)]
 #[command(name = "nextmem", version, verbatim_doc_comment)]
 pub struct Cli {
@@ -101,15 +104,19 @@ enum Verb {
     /// Turn the official NextMem checkpoints into a run that encode, decode, ask, search and experiments accept
     Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
+    ///
+    /// Text is read in UTF-8 or UTF-16, with any line ends. Texts that cannot be encoded are named before anything is done.
     Encode(memory::EncodeOptions),
-    /// Turn memories back into text
+    /// Turn memories back into text, one a line
+    ///
+    /// What comes back is what the model has kept: compare it with the text, which `encode --keep-text` keeps beside it.
     Decode {
         #[command(flatten)]
         model: Model,
         /// A file written by `encode`
         memories: PathBuf,
     },
-    /// Answer a question from each memory of a file
+    /// Answer a question from each memory of a file, one answer a line; `search` finds the memory to ask
     Ask {
         #[command(flatten)]
         model: Model,
@@ -275,6 +282,7 @@ impl Cli {
                 Ok(())
             }
             Verb::Export { run, format, date, out } => {
+                out.iter().try_for_each(|out| ensure_folder(out)).map_err(bad_input)?;
                 let written = match format {
                     ExportFormat::LmEval => lm_eval::export(&run, &out.unwrap_or_else(|| run.join("lm_eval")), date),
                     ExportFormat::Tensorboard => tensorboard::export(&run, &out.unwrap_or_else(|| run.join("tensorboard"))),
@@ -286,7 +294,10 @@ impl Cli {
             Verb::Data(verb) => data::execute(&verb).map_err(failed),
             Verb::Judge(options) => judge::judge(&options).map_err(failed),
             Verb::Reproduce(options) => reproduce::reproduce(&options).map_err(failed),
-            Verb::Plot { run, out } => plot::plot(&run, out.as_deref()).map_err(failed),
+            Verb::Plot { run, out } => {
+                ensure_folder(out.as_deref().unwrap_or(&run.join("figures"))).map_err(bad_input)?;
+                plot::plot(&run, out.as_deref()).map_err(failed)
+            }
             Verb::Metrics(options) => metrics::metrics(&options).map_err(failed),
             Verb::Analyze(options) => analysis::analyze(&options).map_err(failed),
             Verb::Fetch(options) => hub::fetch(&options).map_err(failed),
@@ -300,7 +311,10 @@ impl Cli {
                 println!("{}", device::devices());
                 Ok(())
             }
-            Verb::Portability { experiment, devices, out } => portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed),
+            Verb::Portability { experiment, devices, out } => {
+                ensure_folder(&out).map_err(bad_input)?;
+                portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed)
+            }
             Verb::Bench(options) => bench::bench(&options).map_err(failed),
             Verb::BenchWorker { workload, out } => bench::work(&workload, &out).map_err(failed),
             Verb::PortabilityWorker { job, backend, index, dtype } => {

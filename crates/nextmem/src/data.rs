@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use nextmem_data::{Count, DatasetName, Level, PrepareOptions, Prepared, Split, prepare as prepare_set, sha256_file};
+use nextmem_data::{Count, DatasetName, Evidence, Holdout, Level, PrepareOptions, Prepared, Split, prepare as prepare_set, sha256_file};
 use nextmem_model::write_atomically;
 use serde_json::{Value, json};
 
 use crate::fetch::{FetchOptions, fetch, folder, licence};
+use crate::outputs::ensure_folder;
 use crate::run_dir::{provenance, sha256};
 
 /// More input files than this are listed as one, by the checksum of the list of their checksums.
@@ -35,7 +36,7 @@ pub struct PrepareArgs {
     /// Where the prepared files and SET.manifest.json go
     #[arg(long, value_name = "DIR", default_value = "datasets/prepared")]
     out: PathBuf,
-    /// Seed of the sample that --limit takes
+    /// Seed of the samples that --limit and --holdout take
     #[arg(long, default_value_t = PrepareOptions::default().seed)]
     seed: u64,
     /// HotpotQA: questions of tasks 1 and 2
@@ -53,15 +54,32 @@ pub struct PrepareArgs {
     /// Task 3 takes every n-th question [default: hotpotqa 28, others 1]
     #[arg(long, value_name = "N")]
     retrieval_stride: Option<usize>,
-    /// LongMemEval: keep abstention questions in task 3
+    /// LongMemEval: leave abstention questions out of task 3, where there is nothing to find for them (published: they are in)
     #[arg(long)]
-    abstention: bool,
+    no_abstention: bool,
+    /// LoCoMo: how evidence strings are read; the published numbers of items (209 and 281) are those of `as-written`
+    #[arg(long, value_enum, default_value_t = EvidenceArg::Split)]
+    evidence: EvidenceArg,
+    /// SQuAD, HotpotQA: keep this share of a training file for testing, like 0.1; the published numbers of items are those of a tenth
+    #[arg(long, value_name = "SHARE")]
+    holdout: Option<f64>,
+    /// Prepare what --holdout does not keep, to train on; the files are then named `train`
+    #[arg(long, requires = "holdout")]
+    rest: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LevelArg {
     Easy,
     Any,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EvidenceArg {
+    /// Strings that hold several ids are split (ours)
+    Split,
+    /// A string is one id or none; questions without an id of a turn are left out
+    AsWritten,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,7 +112,12 @@ impl PrepareArgs {
             }),
             qa_stride: self.qa_stride,
             retrieval_stride: self.retrieval_stride,
-            abstention: self.abstention,
+            abstention: !self.no_abstention,
+            evidence: match self.evidence {
+                EvidenceArg::Split => Evidence::Split,
+                EvidenceArg::AsWritten => Evidence::AsWritten,
+            },
+            holdout: self.holdout.map(|share| Holdout { share, rest: self.rest }),
             limit: self.limit,
             ..PrepareOptions::default()
         }
@@ -103,12 +126,13 @@ impl PrepareArgs {
 
 fn prepare(args: &PrepareArgs) -> Result<()> {
     let options = args.options();
+    ensure_folder(&args.out)?;
     let prepared = prepare_set(args.set, &args.from, &options)?;
     let files = prepared.files()?;
     folder(&args.out)?;
     let mut outputs = Vec::new();
     for file in &files {
-        let path = args.out.join(file.name);
+        let path = args.out.join(&file.name);
         write_atomically(&path, file.text.as_bytes()).with_context(|| path.display().to_string())?;
         let sum = sha256(file.text.as_bytes());
         outputs.push(json!({"file": file.name, "task": file.task, "records": file.records, "bytes": file.text.len(), "sha256": sum}));
@@ -130,15 +154,22 @@ fn prepare(args: &PrepareArgs) -> Result<()> {
     let path = args.out.join(format!("{}.manifest.json", args.set));
     write_atomically(&path, format!("{manifest:#}\n").as_bytes()).with_context(|| path.display().to_string())?;
     println!("{}", report(&prepared, &outputs));
-    for name in args.set.prepared_files().into_iter().flatten() {
+    for name in prepared.file_names().into_iter().flatten() {
         if !files.iter().any(|file| file.name == name) {
-            let old = if args.out.join(name).exists() { ", the one that is there is of an earlier preparation" } else { "" };
+            let old = if args.out.join(&name).exists() { ", the one that is there is of an earlier preparation" } else { "" };
             println!("not written: {name}, nothing is left for it{old}");
         }
     }
     println!("manifest: {}", path.display());
+    if matches!(args.set, DatasetName::Squad | DatasetName::Hotpotqa) {
+        eprintln!("note: {CONTAMINATION}");
+    }
     Ok(())
 }
+
+/// What the published numbers of items say about the authors' split (datasets/README.md).
+const CONTAMINATION: &str = "the authors' checkpoint has most likely been trained on nine tenths of the training questions of this set, in a split \
+    that is not known; to compare with it take the authors' prepared files, these are for training of one's own";
 
 /// Name, size and checksum of every file that was read.
 fn inputs(from: &Path, files: &[PathBuf]) -> Result<Value> {

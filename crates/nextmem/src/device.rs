@@ -191,7 +191,12 @@ pub fn open(config: &DeviceConfig, seed: u64) -> Result<Device> {
         if sum == 3.0 { Ok(device) } else { Err(format!("1 + 1 + 1 gave {sum}")) }
     }));
     match opened {
-        Ok(Ok(device)) => Ok(device),
+        Ok(Ok(device)) => {
+            if config.backend != "flex" {
+                crate::progress::expect_compilation();
+            }
+            Ok(device)
+        }
         Ok(Err(reason)) => bail!("device `{}` cannot be used: {reason}", config.backend),
         Err(panic) => {
             let needs = backends().into_iter().find(|b| b.name == config.backend).map_or("", |b| b.needs);

@@ -212,6 +212,7 @@ pub fn fetch(options: &FetchOptions) -> Result<()> {
         bail!(BadInput(format!("--sha256: got {} files, expected one; name it with --file", files.len())));
     }
     let out = options.out.clone().unwrap_or_else(|| Path::new("datasets/fetched").join(options.set.name()));
+    crate::outputs::ensure_folder(&out)?;
     agree(options, source, &files, &out)?;
     folder(&out)?;
     for file in files {

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+// First: its macros stand for the standard ones in all the others.
+#[macro_use]
+mod terminal;
+
 mod analysis;
 mod bench;
 mod bertscore;
@@ -26,6 +30,7 @@ mod judge;
 mod lm_eval;
 mod memory;
 mod metrics;
+mod outputs;
 mod panics;
 mod parity;
 mod parts;
@@ -47,17 +52,25 @@ mod verify;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     panics::install();
-    match panics::explained(|| cli.execute()) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    nextmem_data::on_note(|text| eprintln!("note: {text}"));
+    let code = match panics::explained(|| cli.execute()) {
+        Ok(Ok(())) => 0,
         Ok(Err(failure)) => {
             // Work that was interrupted and saved is no error.
             let prefix = if interrupt::ended_with(failure.code) { "" } else { "error: " };
-            eprintln!("{prefix}{:#}", failure.error);
-            ExitCode::from(failure.code)
+            eprintln!("{prefix}{}", terminal::causes(&failure.error));
+            failure.code
         }
         Err(reason) => {
             eprintln!("error: {reason}");
+            1
+        }
+    };
+    match terminal::finish() {
+        Err(error) if code == 0 => {
+            eprintln!("error: standard output cannot be written to: {error}; free some space or send it elsewhere, and run it again");
             ExitCode::from(1)
         }
+        _ => ExitCode::from(code),
     }
 }

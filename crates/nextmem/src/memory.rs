@@ -8,15 +8,20 @@ use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, Quantized, cosine};
 use nextmem_quant::Scales;
-use serde::Deserialize;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
 use crate::experiment::{DeviceConfig, NextMemConfig};
 use crate::hub::advice;
+use crate::outputs::ensure_writable;
 use crate::parts::{Parts, assemble, finished};
-use crate::progress::Bars;
+use crate::progress::{Bars, Patience};
 use crate::run;
+use crate::terminal::{cell, closed};
+
+mod inputs;
+
+use inputs::{Input, too_long};
 
 /// Passages encoded, decoded or answered in one batch.
 const AT_ONCE: usize = 16;
@@ -43,10 +48,24 @@ impl Opened {
 
     /// Memories of a file that these weights made.
     fn memories(&self, path: &Path) -> Result<MemoryFile> {
-        let file = MemoryFile::open(path)?;
+        let file = memory_file(path)?;
         file.check(path, &self.label, &self.fingerprint)?;
         Ok(file)
     }
+}
+
+/// Opens a file of memories.
+fn memory_file(path: &Path) -> Result<MemoryFile> {
+    let shown = path.display();
+    if path.is_dir() {
+        bail!(BadInput(format!(
+            "{shown}: is a directory, expected a memory file that `nextmem encode` wrote; the model comes first, then the file"
+        )));
+    }
+    if !path.exists() {
+        bail!(BadInput(format!("{shown}: no such memory file, expected one that `nextmem encode MODEL TEXT --out {shown}` writes")));
+    }
+    Ok(MemoryFile::open(path)?)
 }
 
 /// Opens a run's result, or a Hugging Face directory with its adapters.
@@ -58,6 +77,12 @@ fn open(model: &Model) -> Result<Opened> {
     }
     let parts = Parts::named(Some(&model.model), model.stage1.as_deref(), model.stage2.as_deref());
     if let Some(dir) = parts.dirs().into_iter().find(|dir| !dir.is_dir()) {
+        if dir.is_file() {
+            bail!(BadInput(format!(
+                "{}: is a file, expected a run like results/quickstart or a Hugging Face directory; the model comes first, then the file",
+                dir.display()
+            )));
+        }
         bail!(BadInput(format!(
             "{}: no such directory; expected a run like results/quickstart or a Hugging Face directory{}",
             dir.display(),
@@ -88,7 +113,9 @@ pub struct EncodeOptions {
     /// The texts; each becomes one memory
     #[arg(required_unless_present = "from")]
     texts: Vec<String>,
-    /// A file of texts instead: a JSON array (.json), objects {"id", "text"} (.jsonl), or one text a line
+    /// A file of texts instead: a JSON array (.json) or JSON lines (.jsonl) of texts or of objects {"id", "text"}, or one text a line
+    ///
+    /// Without an id a text has its number: from 0 in an array or a text file, that of its line in JSON lines.
     #[arg(long, conflicts_with = "texts")]
     from: Option<PathBuf>,
     /// Where to keep the memories
@@ -100,21 +127,32 @@ pub struct EncodeOptions {
     /// Keep the texts in the file too
     #[arg(long)]
     keep_text: bool,
+    /// Leave out texts that are longer than the model takes, instead of refusing all; they are counted and the first are named
+    #[arg(long)]
+    skip_too_long: bool,
+    /// Leave out empty texts, instead of refusing all
+    #[arg(long)]
+    skip_empty: bool,
 }
 
 /// Texts into a file of memories, with a table of their sizes.
 pub fn encode(options: &EncodeOptions) -> Result<()> {
+    ensure_writable(&options.out)?;
     let inputs = match &options.from {
-        Some(path) => inputs(path)?,
-        None => options.texts.iter().enumerate().map(|(i, text)| (i.to_string(), text.clone())).collect(),
+        Some(path) => inputs::read(path)?,
+        None => inputs::given(&options.texts),
     };
+    let inputs =
+        inputs::usable(inputs, "is empty", "--skip-empty", options.skip_empty, |input| Ok(input.text.is_empty().then(String::new)))?;
     let opened = open(&options.model)?;
+    let inputs =
+        inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
     let bar = Bars::new("encode");
     bar.begin(0, inputs.len());
     let quantized = Quantized::new(opened.nextmem, Scales::Absmax);
     let (mut dense, mut packed) = (Vec::new(), Vec::new());
     for chunk in inputs.chunks(AT_ONCE) {
-        let passages: Vec<&str> = chunk.iter().map(|(_, text)| text.as_str()).collect();
+        let passages: Vec<&str> = chunk.iter().map(|input| input.text.as_str()).collect();
         let latents = quantized.inner().encode(&passages)?;
         packed.extend(quantized.quantize_all(&latents)?);
         dense.extend(latents);
@@ -123,12 +161,12 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     bar.finish("done");
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["id", "text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"]);
-    for (((id, text), dense), nf4) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN) {
-        let short: String = text.chars().take(48).collect();
-        table.add_row([id.clone(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
+    for ((Input { id, text, .. }, dense), nf4) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN) {
+        let short: String = cell(text).chars().take(48).collect();
+        table.add_row([cell(id).into_owned(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
     }
-    println!("{table}");
-    let records = inputs.into_iter().map(|(id, text)| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
+    let more = inputs.len().saturating_sub(SHOWN);
+    let records = inputs.into_iter().map(|Input { id, text, .. }| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
     let file = MemoryFile {
         model: opened.label,
         fingerprint: opened.fingerprint,
@@ -137,52 +175,25 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
         memories: if options.nf4 { packed } else { dense },
     };
     file.save(&options.out)?;
+    println!("{table}");
+    if more > 0 {
+        println!("and {more} more");
+    }
     println!("{} {} memories in {}", file.memories.len(), if options.nf4 { "NF4" } else { "bf16" }, options.out.display());
     Ok(())
 }
 
-/// Ids and texts of an input file, checked before any model is opened.
-fn inputs(path: &Path) -> Result<Vec<(String, String)>> {
-    #[derive(Deserialize)]
-    struct Input {
-        id: String,
-        text: String,
-    }
-    let bytes = std::fs::read_to_string(path).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
-    let numbered = |texts: Vec<String>| texts.into_iter().enumerate().map(|(i, text)| (i.to_string(), text)).collect();
-    let inputs: Vec<(String, String)> = match path.extension().and_then(|e| e.to_str()) {
-        Some("json") => numbered(
-            serde_json::from_str(&bytes).map_err(|e| BadInput(format!("{}: {e}; expected a JSON array of strings", path.display())))?,
-        ),
-        Some("jsonl") => bytes
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(i, line)| {
-                let input: Input = serde_json::from_str(line)
-                    .map_err(|e| BadInput(format!("{}: line {}: {e}; expected an object with id and text", path.display(), i + 1)))?;
-                Ok((input.id, input.text))
-            })
-            .collect::<Result<_, BadInput>>()?,
-        _ => numbered(bytes.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect()),
-    };
-    let mut seen = std::collections::HashSet::new();
-    if let Some((id, _)) = inputs.iter().find(|(id, _)| !seen.insert(id.as_str())) {
-        bail!(BadInput(format!("{}: got the id {id:?} twice, expected different ids", path.display())));
-    }
-    if inputs.is_empty() {
-        bail!(BadInput(format!("{}: holds no texts, expected at least one", path.display())));
-    }
-    Ok(inputs)
-}
-
 /// Memories back into text, one a line.
 pub fn decode(model: &Model, file: &Path) -> Result<()> {
-    MemoryFile::open(file)?;
+    memory_file(file)?;
     let opened = open(model)?;
+    let _patience = Patience::begin();
     for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
         for text in opened.nextmem.reconstruct(chunk)? {
             println!("{text}");
+        }
+        if closed() {
+            break;
         }
     }
     Ok(())
@@ -190,12 +201,16 @@ pub fn decode(model: &Model, file: &Path) -> Result<()> {
 
 /// One answer from each memory, one a line.
 pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()> {
-    MemoryFile::open(file)?;
+    memory_file(file)?;
     let opened = open(model)?;
+    let _patience = Patience::begin();
     let mode = if comp { AnswerMode::Comp } else { AnswerMode::DeComp };
     for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
         for answer in opened.nextmem.answer(chunk, &vec![question; chunk.len()], mode)? {
             println!("{answer}");
+        }
+        if closed() {
+            break;
         }
     }
     Ok(())
@@ -203,8 +218,9 @@ pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()>
 
 /// The nearest memories with their cosine and their text.
 pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()> {
-    MemoryFile::open(file)?;
+    memory_file(file)?;
     let opened = open(model)?;
+    let _patience = Patience::begin();
     let MemoryFile { memories, records, .. } = opened.memories(file)?;
     let wanted = opened.nextmem.index(&[query])?.remove(0);
     let mut scored: Vec<(usize, f64)> = memories.iter().map(|m| cosine(&wanted, &dense(m).mean())).enumerate().collect();
@@ -214,7 +230,7 @@ pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()>
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["memory", "cosine", "decoded"]);
     for ((index, cosine), text) in scored.iter().zip(texts) {
-        table.add_row([records[*index].id.clone(), format!("{cosine:.4}"), text]);
+        table.add_row([cell(&records[*index].id).into_owned(), format!("{cosine:.4}"), cell(&text).into_owned()]);
     }
     println!("{table}");
     Ok(())

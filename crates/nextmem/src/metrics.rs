@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::cli::BadInput;
 use crate::hub::located;
+use crate::outputs::ensure_writable;
 use crate::progress::Bars;
 
 /// The columns without `--all`, the first of [`TEXT_METRICS`].
@@ -55,6 +56,7 @@ struct Pair {
 /// # Errors
 /// [`BadInput`] for a file that is no list of pairs, before anything is written.
 pub fn metrics(options: &Options) -> Result<()> {
+    options.out.iter().try_for_each(|out| ensure_writable(out))?;
     let begun = Instant::now();
     let pairs = read_pairs(&options.pairs)?;
     warn_of_long(&pairs);
@@ -111,28 +113,30 @@ fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     let mut bytes = Vec::new();
     let read = if from_stdin { std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes) } else { std::fs::read(path) };
     let bytes = read.map_err(|e| BadInput(format!("{name}: {e}")))?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let lines: Vec<&[u8]> = bytes.trim_ascii_end().split(|byte| *byte == b'\n').collect();
-    if bytes.trim_ascii().is_empty() {
+    let text = nextmem_data::decode_text(&name, bytes).map_err(|e| BadInput(e.to_string()))?;
+    let bars = Bars::new("reading");
+    bars.begin(0, text.lines().count());
+    let mut halves = 0;
+    let pair = |(number, line): (usize, &str)| {
+        if number % 4096 == 0 {
+            bars.at(number, "");
+        }
+        let (line, lost) = nextmem_data::python_json(line.trim());
+        halves += lost;
+        read_pair(&line).map_err(|reason| BadInput(format!("{name}: line {number}: {reason}")).into())
+    };
+    let pairs: Vec<Pair> = nextmem_data::lines(&text).filter(|(_, line)| !line.trim().is_empty()).map(pair).collect::<Result<_>>()?;
+    if pairs.is_empty() {
         return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
     }
-    let bars = Bars::new("reading");
-    bars.begin(0, lines.len());
-    let pair = |(i, line): (usize, &&[u8])| {
-        if i > 0 && i % 4096 == 0 {
-            bars.at(i, "");
-        }
-        read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into())
-    };
-    lines.iter().enumerate().map(pair).collect()
+    if halves > 0 {
+        eprintln!("note: {name}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {halves}");
+    }
+    Ok(pairs)
 }
 
-fn read_pair(line: &[u8]) -> Result<Pair, String> {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Err("empty line - expected a JSON object with `prediction` and `reference`".into());
-    }
-    let mut value: Value = serde_json::from_slice(line).map_err(|e| {
+fn read_pair(line: &str) -> Result<Pair, String> {
+    let mut value: Value = serde_json::from_str(line).map_err(|e| {
         // serde_json counts lines within the one line.
         let reason = e.to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default();
@@ -151,7 +155,8 @@ fn read_pair(line: &[u8]) -> Result<Pair, String> {
 
 fn kind(value: &Value) -> &'static str {
     match value {
-        Value::Null => "null",
+        // `NaN`, which Python writes, is read as null.
+        Value::Null => "null or NaN",
         Value::Bool(_) => "true or false",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
@@ -302,19 +307,34 @@ mod tests {
         let wanted = "expected a JSON object with `prediction` and `reference`";
         refused("", ": no pairs - expected lines like {\"prediction\": \"..\", \"reference\": \"..\"}");
         refused(" \n\n", ": no pairs - expected lines like {\"prediction\": \"..\", \"reference\": \"..\"}");
-        refused(&format!("{good}\n{good}"), &format!(": line 2: empty line - {wanted}"));
+        refused(&format!("{good}\n[1]"), &format!(": line 3: a list - {wanted}"));
         refused(&format!("{good}[1]\n"), &format!(": line 2: a list - {wanted}"));
         refused(&format!("{good}{{\"prediction\":\"a\"}}\n"), &format!(": line 2: no `reference` - {wanted}"));
-        refused("{\"prediction\":null,\"reference\":\"b\"}", ": line 1: `prediction` is null - expected a string");
+        refused("{\"prediction\":null,\"reference\":\"b\"}", ": line 1: `prediction` is null or NaN - expected a string");
         refused("{\"prediction\":\"a\",\"reference\":3}", ": line 1: `reference` is a number - expected a string");
         refused(
             &format!("{good}{{\"prediction\"\n"),
             ": line 2: column 13: no JSON: EOF while parsing an object - expected one object a line",
         );
-        refused(
-            "{\"prediction\":\"\\ud800\",\"reference\":\"b\"}",
-            ": line 1: column 22: no JSON: unexpected end of hex escape - expected one object a line",
-        );
+        refused("{\"prediction\":\"a\",\"reference\":NaN}", ": line 1: `reference` is null or NaN - expected a string");
+    }
+
+    #[test]
+    fn pairs_as_python_and_editors_write_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |bytes: &[u8]| {
+            let path = dir.path().join("pairs.jsonl");
+            std::fs::write(&path, bytes).unwrap();
+            read_pairs(&path)
+                .map(|pairs| pairs.into_iter().map(|pair| format!("{}|{}", pair.prediction, pair.reference)).collect::<Vec<_>>())
+        };
+        let text = "{\"prediction\": \"a \\ud83d\", \"reference\": \"b\", \"score\": NaN}\r\n\r\n{\"prediction\": \"NaN\", \"reference\": \"d\", \"x\": -Infinity}";
+        let pairs = ["a \u{fffd}|b", "NaN|d"];
+        assert_eq!(read(text.as_bytes()).unwrap(), pairs);
+        let marked: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read(&marked).unwrap(), pairs);
+        let error = read(b"{\"prediction\": \"a\", \"reference\": \"b\"}\n{\"prediction\": \"caf\xe9\"}").unwrap_err();
+        assert!(error.to_string().contains("pairs.jsonl: line 2: got the byte 0xE9"), "{error}");
     }
 
     #[test]

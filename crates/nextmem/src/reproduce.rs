@@ -119,6 +119,7 @@ pub fn reproduce(options: &Options) -> Result<()> {
         *experiment = crate::experiment::beside(&path, experiment);
     }
     let out = options.out.clone().unwrap_or_else(|| Path::new("results/reproduce").join(&options.scale));
+    crate::outputs::ensure_folder(&out)?;
     let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
     let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
     let wanted = if options.what == What::All { all } else { vec![options.what] };

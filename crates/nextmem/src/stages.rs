@@ -174,8 +174,16 @@ impl Trainer<'_> {
             run: self.experiment().train.run.clone(),
             rows,
             validate,
-            observer: Arc::new(Watched(Bars::new(name))),
+            observer: Arc::new(Watched(Bars::new(&self.title(name)))),
         }
+    }
+
+    /// The name of a stage in its bar: its directory, what it trains, and which of how many stages it is.
+    fn title(&self, name: &str) -> String {
+        let dir = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        let at = self.plan.stages.iter().position(|(stage, _)| stage.dir() == dir).map_or(0, |at| at + 1);
+        let what = if dir == name { String::new() } else { format!(" {name}") };
+        format!("{dir}{what} ({at} of {})", self.plan.stages.len())
     }
 
     fn texts(&self, stage: StageName) -> Result<Stream<String>> {

@@ -70,6 +70,34 @@ fn what_is_left_out_is_said() {
 }
 
 #[test]
+fn a_share_is_held_out_and_the_rest_is_to_train_on() {
+    let dir = Dir::new();
+    let records: Vec<String> = (0..40).map(|n| hotpot(n, "easy")).collect();
+    dir.write("hotpot.json", format!("\u{feff}[{}]", records.join(",\r\n")));
+    let args = ["data", "prepare", "hotpotqa", "--from", "hotpot.json", "--out", "a", "--qa-stride", "1", "--holdout", "0.1"];
+    let outcome = dir.run(&args).good();
+    assert!(outcome.stderr.contains("note: the authors' checkpoint has most likely been trained on"), "{}", outcome.stderr);
+    assert!(
+        outcome.stdout.contains("36 x tasks 1 and 2: question not among the held-out, a share of 0.1 by seed 1128"),
+        "{}",
+        outcome.stdout
+    );
+    dir.run(&[&args[..], &["--rest"]].concat()).good();
+    let asked = |name: &str| -> Vec<String> {
+        let items: Vec<Value> = serde_json::from_str(&dir.read(&format!("a/{name}"))).unwrap();
+        items.iter().map(|item| item["question"].to_string()).collect()
+    };
+    let (test, train) = (asked("stm_hotpot_test.json"), asked("stm_hotpot_train.json"));
+    assert_eq!((test.len(), train.len()), (4, 36));
+    assert!(test.iter().all(|question| !train.contains(question)));
+    let manifest: Value = serde_json::from_str(&dir.read("a/hotpotqa.manifest.json")).unwrap();
+    assert_eq!(manifest["options"]["holdout"], serde_json::json!({"share": 0.1, "rest": true}));
+    dir.run(&["data", "prepare", "race", "--from", "hotpot.json", "--holdout", "0.1"]).refused(&["RACE", "0.1", "leave the share out"]);
+    let alone = dir.run(&["data", "prepare", "hotpotqa", "--from", "hotpot.json", "--rest"]);
+    assert!(alone.code == Some(2) && alone.stderr.contains("--holdout"), "{alone:#?}");
+}
+
+#[test]
 fn input_that_does_not_fit_is_refused() {
     let dir = Dir::new();
     dir.run(&["data", "prepare", "hotpotqa", "--from", &example()]).refused(&["example_squad.json", "is not HotpotQA", "looks like SQuAD"]);
@@ -88,7 +116,8 @@ fn experiments_train_and_test_on_prepared_files() {
     let dir = Dir::with_backbone();
     let passages: Vec<String> = (0..60).map(|n| format!("Ann moved to house {n} in May.")).collect();
     dir.write("recs_a.json", serde_json::to_string(&passages).unwrap());
-    dir.write("recs_b.json", r#"["Bob has two cats.", "Ann moved to house 3 in May."]"#);
+    // As an editor of another system saves it.
+    dir.write("recs_b.json", "\u{feff}[\"Bob has two cats.\",\r\n\"Ann moved to house 3 in May.\"]\r\n");
     let data =
         |lines: &str| edited(ADAPT, "[data.facts]\ntrain = 200", &format!("[data.prepared]\nname = \"mix\"\nmax_words = 20\n{lines}"));
     let tested = || -> Vec<String> {

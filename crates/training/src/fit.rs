@@ -184,7 +184,7 @@ where
         let mut batches = train.iter();
         let checkpoints = stage.dir.join("checkpoint");
         let [mut sum, mut norms] = read_sums(&checkpoints, self.start);
-        let mut message = String::from("nothing left to do");
+        let mut message = String::new();
         let mut since = Instant::now();
         for step in self.start + 1..=stage.steps {
             // 1. Gradients, averaged over the accumulated passes, and a step
@@ -219,7 +219,8 @@ where
                 writeln!(log, "{scores}").map_err(io)?;
                 since = Instant::now();
             }
-            let shown = if level > 0 { format!("level {level}, {message}") } else { message.clone() };
+            let parts = [(level > 0).then(|| format!("level {level}")), Some(message.clone()).filter(|m| !m.is_empty())];
+            let shown = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
             stage.observer.step(step, &shown);
             let stop = !last && stage.observer.stop();
             if step % stage.run.checkpoint_every == 0 || last || stop {
@@ -239,6 +240,6 @@ where
                 break;
             }
         }
-        Ok(message)
+        Ok(if self.start >= stage.steps { "nothing left to do".into() } else { message })
     }
 }

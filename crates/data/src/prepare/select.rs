@@ -3,12 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use rand::SeedableRng;
-use rand::seq::index::sample;
-use rand_chacha::ChaCha8Rng;
-
 use super::{Count, PrepareOptions};
-use crate::QaItem;
+use crate::{QaItem, seeded_sample};
 
 /// Counts by task and reason, in the order in which they first came up.
 #[derive(Default)]
@@ -125,7 +121,5 @@ pub(super) fn limited<T>(items: Vec<T>, task: &'static str, options: &PrepareOpt
         return (!items.is_empty()).then_some(items);
     }
     dropped.add_many(task, format!("over the limit of {limit}, not in the sample of seed {}", options.seed), items.len() - limit, "");
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let chosen: HashSet<usize> = sample(&mut rng, items.len(), limit).into_iter().collect();
-    Some(items.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, item)| item).collect())
+    Some(seeded_sample(items, limit, options.seed))
 }

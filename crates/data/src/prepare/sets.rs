@@ -1,15 +1,18 @@
 //! How each set becomes records; the decisions are listed in the documentation of the module above.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::select::{Counts, Passages, Stride, add_qa, limited};
-use super::{DatasetName, Level, PrepareOptions, Prepared};
+use super::{DatasetName, Evidence, Level, PrepareOptions, Prepared};
+use crate::dataset::drawn;
 use crate::hotpotqa::{HotpotItem, each_hotpotqa};
 use crate::locomo::{ADVERSARIAL, LocomoConversation, LocomoQuestion, load_locomo};
 use crate::longmemeval::{LongMemItem, each_longmemeval};
 use crate::race::load_race;
 use crate::rows::files_of;
-use crate::{DataError, QaItem, RetrievalItem, Split, load_squad};
+use crate::squad::load_squad_files;
+use crate::{DataError, QaItem, RetrievalItem, Split};
 
 /// The categories of LoCoMo's questions that are used (summaries of the paper).
 const LOCOMO_CATEGORIES: [u8; 2] = [1, ADVERSARIAL];
@@ -62,34 +65,57 @@ impl<'a> Work<'a> {
             read,
             dropped: self.dropped.into_vec(),
             changed: self.changed.into_vec(),
+            training: false,
         }
+    }
+
+    /// Which of so many things are on the side that was asked for; all where nothing is held out.
+    fn side(&mut self, total: usize, task: &'static str, what: &str) -> Vec<bool> {
+        let Some(holdout) = self.options.holdout else { return vec![true; total] };
+        let held = drawn(total, (holdout.share * total as f64).round() as usize, self.options.seed);
+        let side: Vec<bool> = held.into_iter().map(|held| held != holdout.rest).collect();
+        let other = if holdout.rest { "among the held-out" } else { "not among the held-out" };
+        let left_out = side.iter().filter(|kept| !**kept).count();
+        self.dropped.add_many(task, format!("{what} {other}, a share of {} by seed {}", holdout.share, self.options.seed), left_out, "");
+        side
     }
 }
 
 pub(super) fn squad(from: &Path, options: &PrepareOptions) -> Result<Prepared, DataError> {
-    let squad = load_squad(from)?;
+    let files = files_of(from, options.split)?;
+    let squad = load_squad_files(&files)?;
     let mut work = Work::new(DatasetName::Squad, options);
     let read = vec![
         ("articles", squad.articles),
         ("different contexts", squad.passages.len()),
-        ("questions", squad.qa.len() + squad.dropped_impossible),
+        ("questions", squad.qa.len() + squad.dropped_impossible + squad.dropped_unanswered),
     ];
     work.dropped.add_many("task 2", "question marked impossible", squad.dropped_impossible, "");
-    for passage in squad.passages {
-        work.passage(passage, "blank context", "");
-    }
-    for item in squad.qa {
+    work.dropped.add_many("task 2", "question without an answer", squad.dropped_unanswered, "");
+    work.dropped.add_many("task 2", "paragraph without a list of questions", squad.without_questions, "");
+    // By passage: the questions about it are on its side.
+    let side = work.side(squad.passages.len(), "tasks 1 and 2", "context");
+    let kept: HashSet<&str> = squad.passages.iter().zip(&side).filter(|(_, kept)| **kept).map(|(passage, _)| passage.as_str()).collect();
+    for item in squad.qa.into_iter().filter(|item| item.references.iter().all(|context| kept.contains(context.as_str()))) {
         work.question(&item.question, &item.answer, item.references);
     }
-    Ok(work.finish(DatasetName::Squad, &[from], read))
+    for (passage, _) in squad.passages.iter().zip(side).filter(|(_, kept)| *kept) {
+        work.passage(passage.clone(), "blank context", "");
+    }
+    Ok(work.finish(DatasetName::Squad, &files, read))
 }
 
 pub(super) fn hotpotqa(from: &Path, options: &PrepareOptions) -> Result<Prepared, DataError> {
     let files = files_of(from, options.split)?;
     let mut work = Work::new(DatasetName::Hotpotqa, options);
-    let mut read = 0;
+    let (mut read, mut usable) = (0, Vec::new());
     for path in &files {
-        read += each_hotpotqa(path, &mut |item| work.hotpot(item))?;
+        read += each_hotpotqa(path, &mut |item| usable.extend(work.hotpot(item)))?;
+    }
+    let side = work.side(usable.len(), "tasks 1 and 2", "question");
+    for (Supported { question, answer, support }, _) in usable.into_iter().zip(side).filter(|(_, kept)| *kept) {
+        work.passage(support.join(" "), "no supporting sentence", &question);
+        work.question(&question, &answer, support);
     }
     Ok(work.finish(DatasetName::Hotpotqa, &files, vec![("questions", read)]))
 }
@@ -135,21 +161,29 @@ pub(super) fn longmemeval(from: &Path, options: &PrepareOptions) -> Result<Prepa
     Ok(work.finish(DatasetName::Longmemeval, &[from], vec![("questions", read), ("sessions", sessions), ("turns", turns)]))
 }
 
+/// A question of HotpotQA for tasks 1 and 2, without the paragraphs around it: the training file's take gigabytes.
+struct Supported {
+    question: String,
+    answer: String,
+    support: Vec<String>,
+}
+
 impl Work<'_> {
-    fn hotpot(&mut self, item: HotpotItem) {
+    /// Takes what task 3 needs and returns what tasks 1 and 2 may use.
+    fn hotpot(&mut self, item: HotpotItem) -> Option<Supported> {
         for lost in &item.lost_facts {
             self.dropped.add("all tasks", "supporting fact that is no sentence of the paragraphs", lost);
         }
-        if self.retrieval_stride.takes(&mut self.dropped, &item.question) {
+        if self.options.holdout.is_some() {
+            self.dropped.add("task 3", "it is made from the development file, where nothing is held out", &item.question);
+        } else if self.retrieval_stride.takes(&mut self.dropped, &item.question) {
             self.hotpot_retrieval(&item);
         }
         if self.options.level == Level::Easy && item.level != "easy" {
             self.dropped.add("tasks 1 and 2", "level is not easy", &item.question);
-            return;
+            return None;
         }
-        let support = item.support();
-        self.passage(support.join(" "), "no supporting sentence", &item.question);
-        self.question(&item.question, &item.answer, support);
+        Some(Supported { support: item.support(), question: item.question, answer: item.answer })
     }
 
     fn hotpot_retrieval(&mut self, item: &HotpotItem) {
@@ -183,10 +217,18 @@ impl Work<'_> {
             self.dropped.add("all tasks", format!("question of category {}", question.category), text);
             return;
         }
-        for lost in &question.lost_evidence {
-            self.dropped.add("all tasks", "evidence id that no turn has", format!("{lost} in {}", conversation.id));
+        let (turns, lost, why) = match self.options.evidence {
+            Evidence::Split => (&question.evidence, &question.lost_evidence, "evidence id that no turn has"),
+            Evidence::AsWritten => (&question.written_evidence, &question.unread_evidence, "evidence string that is no id of a turn"),
+        };
+        for lost in lost {
+            self.dropped.add("all tasks", why, format!("{lost} in {}", conversation.id));
         }
-        let evidence: Vec<String> = question.evidence.iter().map(|turn| conversation.turns[*turn].passage()).collect();
+        if turns.is_empty() && self.options.evidence == Evidence::AsWritten {
+            self.dropped.add("all tasks", "question without an evidence id that a turn has", text);
+            return;
+        }
+        let evidence: Vec<String> = turns.iter().map(|turn| conversation.turns[*turn].passage()).collect();
         self.passage(evidence.join("\n"), "no evidence", text);
         match &question.answer {
             None => self.dropped.add("task 2", "question of category 5 without an answer", text),
@@ -195,7 +237,7 @@ impl Work<'_> {
         if question.category == ADVERSARIAL {
             self.dropped.add("task 3", "question of category 5", text);
         } else if self.retrieval_stride.takes(&mut self.dropped, text) {
-            let mut hit_list = question.evidence.clone();
+            let mut hit_list = turns.clone();
             hit_list.sort_unstable();
             self.retrieve(text, conversation.turns.iter().map(|turn| turn.passage()).collect(), hit_list, "no evidence");
         }

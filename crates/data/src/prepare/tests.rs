@@ -116,6 +116,64 @@ fn locomo_categories_and_evidence() {
 }
 
 #[test]
+fn locomo_evidence_as_written() {
+    let options = PrepareOptions { evidence: Evidence::AsWritten, ..Default::default() };
+    let all = good(DatasetName::Locomo, &locomo(), &options);
+    // q0 and q1 have no string that is an id of a turn; q2 is of a category that is not used.
+    let asked: Vec<_> = all.qa.iter().flatten().map(|item| item.question.as_str()).collect();
+    assert_eq!((asked, &all.retrieval), (vec!["q4"], &None));
+    assert_eq!(dropped(&all, "all tasks", "evidence string that is no id of a turn"), 3);
+    assert_eq!(dropped(&all, "all tasks", "question without an evidence id"), 2);
+}
+
+#[test]
+fn a_share_is_held_out_once() {
+    let rows: Vec<String> = (0..60).map(|n| hotpot(n, if n % 3 == 0 { "hard" } else { "easy" }, 0)).collect();
+    let text = format!("[{}]", rows.join(","));
+    let side = |rest, seed| {
+        let options = PrepareOptions { holdout: Some(Holdout { share: 0.1, rest }), seed, qa_stride: Some(1), ..Default::default() };
+        good(DatasetName::Hotpotqa, &text, &options)
+    };
+    let asked = |prepared: &Prepared| -> Vec<String> { prepared.qa.iter().flatten().map(|item| item.question.clone()).collect() };
+    let (held, rest) = (side(false, 1128), side(true, 1128));
+    // 40 of the 60 are easy.
+    assert_eq!((asked(&held).len(), asked(&rest).len(), held.retrieval.is_none()), (4, 36, true));
+    assert!(asked(&held).iter().all(|question| !asked(&rest).contains(question)));
+    assert_eq!((held.training, rest.training), (false, true));
+    assert_eq!(asked(&held), asked(&side(false, 1128)));
+    assert_ne!(asked(&held), asked(&side(false, 7)));
+    assert_eq!(dropped(&held, "tasks 1 and 2", "not among the held-out, a share of 0.1 by seed 1128"), 36);
+    let names: Vec<String> = rest.files().expect("files").into_iter().map(|file| file.name).collect();
+    assert_eq!(names, ["recs_hotpot_train.json", "stm_hotpot_train.json"]);
+
+    let refused = |set, share| {
+        let options = PrepareOptions { holdout: Some(Holdout { share, rest: false }), ..Default::default() };
+        prepared(set, &text, &options).expect_err("a failure").to_string()
+    };
+    assert!(refused(DatasetName::Race, 0.1).contains("RACE: got the share 0.1 to hold out - expected none"));
+    for share in [0.0, 1.0, -1.0, f64::NAN] {
+        assert!(refused(DatasetName::Hotpotqa, share).contains("expected one above 0 and below 1"));
+    }
+}
+
+#[test]
+fn half_an_emoji_is_read_and_counted() {
+    let text = format!(
+        "[{}]",
+        longmem("a", r#""s2""#, "3").replace("one a", "great day \\ud83c \\ud83c\\udf1e NaN").replace("\"t\"", "\"t\", \"score\": NaN")
+    );
+    let all = good(DatasetName::Longmemeval, &text, &PrepareOptions::default());
+    let retrieval = all.retrieval.as_deref().expect("task 3");
+    assert_eq!(retrieval[0].references[0], "great day \u{fffd} \u{1f31e} NaN");
+    let changed: Vec<_> = all.changed.iter().map(|count| (count.reason.as_str(), count.count)).collect();
+    assert_eq!(changed, [("lone surrogate, read as U+FFFD", 1)]);
+    // In a key that is used, NaN is no answer.
+    let error = prepared(DatasetName::Longmemeval, &format!("[\n{}]", longmem("a", r#""s2""#, "NaN")), &PrepareOptions::default());
+    let error = error.expect_err("a failure").to_string();
+    assert!(error.contains("record 0 of ") && error.contains("field `answer` holds null or NaN") && error.contains("(line 4)"), "{error}");
+}
+
+#[test]
 fn longmemeval_abstention_and_oracle() {
     let text = format!(
         "[{},{},{}]",
@@ -130,13 +188,13 @@ fn longmemeval_abstention_and_oracle() {
     let retrieval = all.retrieval.as_deref().expect("task 3");
     assert_eq!(
         (retrieval.len(), &retrieval[0].references[..], &retrieval[0].hit_list[..]),
-        (1, &["one a", "two"].map(String::from)[..], &[1][..])
+        (2, &["one a", "two"].map(String::from)[..], &[1][..])
     );
-    assert_eq!(dropped(&all, "task 3", "abstention"), 1);
+    assert_eq!(dropped(&all, "task 3", "abstention"), 0);
     assert_eq!(dropped(&all, "task 3", "oracle file"), 1);
     assert_eq!(dropped(&all, "all tasks", "answer session that the history does not have"), 1);
-    let kept = good(DatasetName::Longmemeval, &text, &PrepareOptions { abstention: true, ..Default::default() });
-    assert_eq!(kept.retrieval.map(|items| items.len()), Some(2));
+    let without = good(DatasetName::Longmemeval, &text, &PrepareOptions { abstention: false, ..Default::default() });
+    assert_eq!((without.retrieval.as_ref().map(Vec::len), dropped(&without, "task 3", "abstention")), (Some(1), 1));
 }
 
 #[test]

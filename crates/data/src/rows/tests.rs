@@ -80,17 +80,26 @@ fn hotpotqa_as_parquet() {
 }
 
 #[test]
-fn race_as_parquet() {
+fn race_as_parquet_in_every_compression() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("test-00000-of-00001.parquet");
-    write(&path, RACE, Compression::UNCOMPRESSED, |group| {
-        for values in [["high1.txt", "high1.txt"], ["One.", "One."], ["A", "B"], ["q", "r"]] {
-            texts(group, &values, 1, &[0, 0]);
-        }
-        texts(group, &["w", "x", "y", "z"], 3, &[0, 1, 0, 1]);
-    });
-    let race = load_race(dir.path(), Split::Test).expect("a loaded folder");
-    assert_eq!((&race.passages[..], race.records, race.repeated), (&["One.".to_string()][..], 2, 1));
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::LZ4_RAW,
+        Compression::BROTLI(Default::default()),
+        Compression::ZSTD(Default::default()),
+    ] {
+        write(&path, RACE, compression, |group| {
+            for values in [["high1.txt", "high1.txt"], ["One.", "One."], ["A", "B"], ["q", "r"]] {
+                texts(group, &values, 1, &[0, 0]);
+            }
+            texts(group, &["w", "x", "y", "z"], 3, &[0, 1, 0, 1]);
+        });
+        let race = load_race(dir.path(), Split::Test).expect("a loaded folder");
+        assert_eq!((&race.passages[..], race.records, race.repeated), (&["One.".to_string()][..], 2, 1), "{compression}");
+    }
 }
 
 #[test]
@@ -103,8 +112,14 @@ fn a_byte_order_mark_is_skipped_and_rubbish_after_an_array_is_not() {
     };
     assert_eq!(count("\u{feff} [{}, {}]\n").expect("rows"), 2);
     assert_eq!(count("{}\n{}\n\n{}").expect("rows"), 3);
+    assert_eq!(count(&format!("{}[{{}}, {{}}]", "\n".repeat(1000))).expect("rows"), 2);
+    assert_eq!(count("\u{feff}{}\r\n{}").expect("rows"), 2);
     assert!(matches!(count("[{}] x"), Err(DataError::Json { .. })));
     assert!(matches!(count("[{}, {}"), Err(DataError::Json { .. })));
+    assert!(count("{}\n\n3").expect_err("a failure").to_string().ends_with("expected an object (line 3)"));
+    let units: Vec<u8> = "\u{feff}[{}, {}]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&path, units).expect("a written file");
+    assert_eq!(each_row(&path, DatasetName::Squad, &mut |_, _| Ok(())).expect("rows"), 2);
     assert!(count("[{}, 3]").expect_err("a failure").to_string().starts_with("record 1 of "));
     assert!(matches!(count("[]"), Err(DataError::Empty { .. })));
 }

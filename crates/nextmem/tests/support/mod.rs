@@ -153,6 +153,11 @@ impl Outcome {
 
 /// Runs to the end.
 pub fn finish(mut command: Command) -> Outcome {
+    finish_with(&mut command)
+}
+
+/// Runs to the end; what the command sends elsewhere is empty here.
+pub fn finish_with(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
