@@ -31,8 +31,8 @@ mod wait;
 use cache::{Cache, Kept};
 use client::{Client, Failure};
 pub use config::{JudgeConfig, JudgePrompt};
-pub use grammar::{READER_VERSION, read_verdict};
 use grammar::read_for;
+pub use grammar::{READER_VERSION, read_verdict};
 pub use verdict::{Verdict, agreement};
 
 use crate::interval::{Interval, wilson};

@@ -152,7 +152,11 @@ impl<'a> Client<'a> {
         }
         let change = shape.adapt(status, body, wished);
         if let Some(change) = &change {
-            (self.tell)(Event::Note(&format!("judge at {}: {change} from now on, since it answers {}", self.shown_url(), self.start(body))));
+            (self.tell)(Event::Note(&format!(
+                "judge at {}: {change} from now on, since it answers {}",
+                self.shown_url(),
+                self.start(body)
+            )));
         }
         change.is_some()
     }
@@ -160,9 +164,11 @@ impl<'a> Client<'a> {
     fn refused(&self, status: u16, body: &str) -> Failure {
         let error: Value = serde_json::from_str(body).unwrap_or_default();
         let error = if error["error"].is_object() { &error["error"] } else { &error };
-        let is = |codes: &[&str]| ["code", "type", "innererror"].iter().any(|key| codes.contains(&error[*key].as_str().unwrap_or_default()));
+        let is =
+            |codes: &[&str]| ["code", "type", "innererror"].iter().any(|key| codes.contains(&error[*key].as_str().unwrap_or_default()));
         // What is wrong with this question, not with all of them.
-        let of_row = ["content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length", "data_inspection_failed"];
+        let of_row =
+            ["content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length", "data_inspection_failed"];
         if status == 413 || is(&of_row) {
             return Failure::Row(format!("refused by the server with HTTP {status}: {}", self.start(body)));
         }

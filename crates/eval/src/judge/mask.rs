@@ -109,7 +109,8 @@ pub(super) fn names_a_secret(name: &str) -> bool {
 
 /// The password of an address, and the values of its secret parameters.
 pub(super) fn secrets_of_url(url: &str) -> Vec<String> {
-    let mut secrets: Vec<String> = userinfo(url).and_then(|(at, end)| Some(url[at..end].split_once(':')?.1.to_string())).into_iter().collect();
+    let mut secrets: Vec<String> =
+        userinfo(url).and_then(|(at, end)| Some(url[at..end].split_once(':')?.1.to_string())).into_iter().collect();
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     secrets.extend(pairs.filter(|(name, _)| names_a_secret(name)).map(|(_, value)| value.to_string()));

@@ -231,7 +231,8 @@ pub(super) fn stream(reader: &mut dyn BufRead) -> Result<Reply, NoReply> {
 }
 
 fn piece(reply: &mut Reply, event: &str) -> Result<(), NoReply> {
-    let value: Value = serde_json::from_str(event).map_err(|_| NoReply::Shape(event.into(), "expected a piece of a chat completion in the stream"))?;
+    let value: Value =
+        serde_json::from_str(event).map_err(|_| NoReply::Shape(event.into(), "expected a piece of a chat completion in the stream"))?;
     if let Some(error) = error_of(&value) {
         return Err(error);
     }

@@ -63,7 +63,8 @@ impl Shape {
             return Some("replies are asked for as a stream".into());
         }
         let sent = self.applied(wished);
-        let names: Vec<&'static str> = LIMITS.into_iter().chain(OPTIONAL).chain(["stream"]).filter(|name| sent[*name] != Value::Null).collect();
+        let names: Vec<&'static str> =
+            LIMITS.into_iter().chain(OPTIONAL).chain(["stream"]).filter(|name| sent[*name] != Value::Null).collect();
         match refused(body, &names)? {
             "stream" => {
                 if self.turned {
@@ -176,18 +177,29 @@ mod tests {
 
     #[test]
     fn what_servers_refuse() {
-        let openai = |message: &str, param: Value| json!({"error": {"message": message, "param": param, "code": "unsupported_parameter"}}).to_string();
+        let openai = |message: &str, param: Value| {
+            json!({"error": {"message": message, "param": param, "code": "unsupported_parameter"}}).to_string()
+        };
         for (body, name) in [
             (
-                openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens".into()),
+                openai(
+                    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+                    "max_tokens".into(),
+                ),
                 Some("max_tokens"),
             ),
             (
                 openai("'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", Value::Null),
                 Some("max_tokens"),
             ),
-            (openai("'temperature' does not support 0 with this model. Only the default (1) value is supported.", Value::Null), Some("temperature")),
-            (r#"{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}"#.into(), Some("seed")),
+            (
+                openai("'temperature' does not support 0 with this model. Only the default (1) value is supported.", Value::Null),
+                Some("temperature"),
+            ),
+            (
+                r#"{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}"#.into(),
+                Some("seed"),
+            ),
             (r#"Invalid JSON payload received. Unknown name "seed": Cannot find field."#.into(), Some("seed")),
             ("property 'seed' is unsupported".into(), Some("seed")),
             // Values, other things, and names that only look alike.

@@ -53,19 +53,8 @@ const PARTLY: [&str; 18] = [
 ];
 /// What an answer is called, and whose it is.
 const NOUNS: [&str; 4] = ["answer", "response", "prediction", "candidate"];
-const OWNERS: [&str; 11] = [
-    "candidate",
-    "candidate's",
-    "given",
-    "provided",
-    "predicted",
-    "model",
-    "model's",
-    "student",
-    "student's",
-    "submitted",
-    "generated",
-];
+const OWNERS: [&str; 11] =
+    ["candidate", "candidate's", "given", "provided", "predicted", "model", "model's", "student", "student's", "submitted", "generated"];
 
 /// What a line says that is nothing but a verdict.
 pub(super) fn whole(line: &str) -> Option<(Reading, Shape)> {
@@ -95,7 +84,8 @@ pub(super) fn last_sentence(line: &str) -> Option<(Reading, Shape)> {
         word.contains("correct") || word.ends_with("n't") || TURNING.contains(&word.as_str())
     });
     let last_word = before.trim_end_matches(|c: char| !c.is_alphanumeric()).rsplit([' ', '\t']).next().unwrap_or_default();
-    let abbreviated = last_word.len() < 3 && !last_word.bytes().all(|b| b.is_ascii_digit()) || last_word.contains('.') || last_word == "etc";
+    let abbreviated =
+        last_word.len() < 3 && !last_word.bytes().all(|b| b.is_ascii_digit()) || last_word.contains('.') || last_word == "etc";
     ((capitals || shape == Shape::Labelled) && !turned && !abbreviated).then_some((reading, Shape::Labelled))
 }
 
@@ -132,8 +122,34 @@ const TURNING: [&str; 27] = [
 
 /// Words that a sentence does not end with.
 const OPEN: [&str; 28] = [
-    "is", "was", "are", "be", "been", "not", "as", "to", "say", "saying", "called", "than", "or", "and", "nor", "neither", "only", "if",
-    "the", "a", "an", "of", "that", "for", "with", "considered", "deemed", "partially",
+    "is",
+    "was",
+    "are",
+    "be",
+    "been",
+    "not",
+    "as",
+    "to",
+    "say",
+    "saying",
+    "called",
+    "than",
+    "or",
+    "and",
+    "nor",
+    "neither",
+    "only",
+    "if",
+    "the",
+    "a",
+    "an",
+    "of",
+    "that",
+    "for",
+    "with",
+    "considered",
+    "deemed",
+    "partially",
 ];
 
 /// Whether a line ends its sentence, so that the next one begins another.
@@ -224,6 +240,8 @@ fn words_of(line: &str) -> Option<(Vec<String>, Option<bool>)> {
     let line = line.trim_start_matches('#').trim_start();
     let chars: Vec<char> = line.chars().collect();
     let at = |i: usize| chars.get(i).copied();
+    // A full stop with words after it is two sentences.
+    let end_of_words = chars.iter().rposition(char::is_ascii_alphanumeric).unwrap_or(0);
     let (mut words, mut word, mut mark) = (Vec::new(), String::new(), None);
     let mut i = 0;
     while let Some(c) = at(i) {
@@ -238,8 +256,8 @@ fn words_of(line: &str) -> Option<(Vec<String>, Option<bool>)> {
             let end = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || is_quote(c) || "*_)]}!.".contains(c));
             let known = match c {
                 '*' | '_' | '(' | ')' | '[' | ']' | '{' | '}' | ':' | ',' | '$' | '=' => true,
-                '.' => after != Some('.') && !letter(after),
-                '!' => before.is_some_and(|c| !c.is_whitespace() && !"([{".contains(c)) && end(after),
+                '.' => i > end_of_words && after != Some('.'),
+                '!' => i > end_of_words && before.is_some_and(|c| !c.is_whitespace() && !"([{".contains(c)) && end(after),
                 '-' | '\u{2013}' | '\u{2014}' => before.is_none_or(char::is_whitespace) && after.is_some_and(char::is_whitespace),
                 '\\' => {
                     let command: String = chars[i + 1..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();

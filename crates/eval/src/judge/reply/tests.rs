@@ -57,7 +57,17 @@ fn what_has_no_words_is_named() {
 
 #[test]
 fn what_is_no_completion() {
-    for text in ["", "{", "null", "\"CORRECT\"", "[]", "{}", r#"{"choices": null}"#, r#"{"choices": [{}]}"#, r#"{"choices": [{"message": "CORRECT"}]}"#] {
+    for text in [
+        "",
+        "{",
+        "null",
+        "\"CORRECT\"",
+        "[]",
+        "{}",
+        r#"{"choices": null}"#,
+        r#"{"choices": [{}]}"#,
+        r#"{"choices": [{"message": "CORRECT"}]}"#,
+    ] {
         assert!(matches!(completion(text), Err(NoReply::Shape(..))), "{text}");
     }
     let empty = completion(r#"{"choices": []}"#);
@@ -107,7 +117,13 @@ fn streams() {
     assert!(streamed(&format!("data: {cut}\n\ndata: [DONE]\n\n")).unwrap_or_default().words().is_err());
     let thought = piece(json!({"reasoning_content": "INCORRECT"}), "stop".into());
     assert_eq!(streamed(&format!("data: {thought}\n\n")).unwrap_or_default().words(), Ok("INCORRECT"));
-    for broken in [format!("data: {a}\n\n"), "data: [DONE]\n\n".into(), "data: {\n\n".into(), ": only\n\n".into(), format!("data: {a}\n\ndata: {{\"x")] {
+    for broken in [
+        format!("data: {a}\n\n"),
+        "data: [DONE]\n\n".into(),
+        "data: {\n\n".into(),
+        ": only\n\n".into(),
+        format!("data: {a}\n\ndata: {{\"x"),
+    ] {
         assert!(matches!(streamed(&broken), Err(NoReply::Broken(_) | NoReply::Shape(..))), "{broken}");
     }
     let error = format!("data: {a}\n\ndata: {}\n\n", json!({"error": {"code": 429, "message": "slow"}}));
