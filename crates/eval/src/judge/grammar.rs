@@ -83,15 +83,18 @@ enum Unit<'a> {
     Line(&'a str, bool),
 }
 
+/// Lines that begin like an object and are none, after which no further one is tried.
+const MAX_BROKEN: usize = 1000;
+
 fn units(text: &str) -> Vec<Unit<'_>> {
-    let (mut units, mut rest, mut after_blank) = (Vec::new(), text, false);
+    let (mut units, mut rest, mut after_blank, mut broken) = (Vec::new(), text, false, 0);
     while !rest.is_empty() {
         let start = rest.trim_start_matches(is_space);
         after_blank |= rest[..rest.len() - start.len()].matches('\n').count() > 0;
         if start.is_empty() {
             break;
         }
-        if start.starts_with('{') {
+        if start.starts_with('{') && broken < MAX_BROKEN {
             let mut objects = serde_json::Deserializer::from_str(start).into_iter::<Pairs>();
             if let Some(Ok(pairs)) = objects.next() {
                 units.push(Unit::Object(of_object(&pairs)));
@@ -99,6 +102,7 @@ fn units(text: &str) -> Vec<Unit<'_>> {
                 after_blank = false;
                 continue;
             }
+            broken += 1;
         }
         let end = start.find(['\n', '\r']).unwrap_or(start.len());
         let line = start[..end].trim_end_matches(is_space);
