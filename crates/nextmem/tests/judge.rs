@@ -47,23 +47,35 @@ fn server() -> String {
     serve(|_, text| says(if text.contains("Candidate answer: Oslo") { "CORRECT" } else { "INCORRECT" }))
 }
 
+/// A run whose answers are replaced: one by the text, one by the latents.
 fn run() -> Dir {
     let dir = Dir::with_backbone();
     dir.write("qa.json", r#"[{"question": "Where?", "answer": "Oslo", "references": ["Ann lives in Oslo."]}]"#);
-    dir.write(
-        "x.toml",
-        "name = \"x\"\n[backbone]\nmodel = \"backbone\"\n[method.nextmem]\nnum_latents = 2\nmax_new_tokens = 4\n[eval.contextual_qa]\nlimit = 1\n\
-         sets = { squad = \"qa.json\" }\nmetrics = [\"f1\"]\n",
-    );
+    dir.write("x.toml", experiment("x"));
     dir.run(&["run", "x.toml"]).good();
-    let answer = |prediction: &str| {
-        format!(
-            "{{\"index\":0,\"reference\":\"r\",\"question\":\"Where?\",\"answer\":\"Oslo\",\"prediction\":\"{prediction}\",\"ref_word_num\":1}}\n"
-        )
-    };
-    dir.write("results/x/samples/contextual_qa.squad.text.jsonl", answer("Oslo"));
-    dir.write("results/x/samples/contextual_qa.squad.dense-comp.jsonl", answer("Rome"));
+    answers(&dir, &[("text", &["Oslo"]), ("dense-comp", &["Rome"])]);
     dir
+}
+
+fn experiment(name: &str) -> String {
+    format!(
+        "name = \"{name}\"\nresults = \"results\"\n[backbone]\nmodel = \"backbone\"\n[method.nextmem]\nnum_latents = 2\nmax_new_tokens = 4\n\
+         [eval.contextual_qa]\nlimit = 1\nsets = {{ squad = \"qa.json\" }}\nmetrics = [\"f1\"]\n"
+    )
+}
+
+/// Puts answers of these methods in place of all samples of the run, and of what it knows of them.
+fn answers(dir: &Dir, rows: &[(&str, &[&str])]) {
+    std::fs::remove_dir_all(dir.path("results/x/samples")).unwrap();
+    for (method, predictions) in rows {
+        let line = |(index, prediction): (usize, &&str)| {
+            let sample = json!({"index": index, "reference": "Ann lives in Oslo.", "question": format!("Where {index}?"), "answer": "Oslo",
+                                "prediction": prediction, "ref_word_num": 4});
+            format!("{sample}\n")
+        };
+        let lines: String = predictions.iter().enumerate().map(line).collect();
+        dir.write(&format!("results/x/samples/contextual_qa.squad.{method}.jsonl"), lines);
+    }
 }
 
 #[test]
@@ -128,14 +140,8 @@ fn an_answer_without_a_verdict_is_not_a_wrong_one() {
     let scores: Vec<&str> = summary["scores"].as_array().unwrap().iter().map(|s| s["method"].as_str().unwrap()).collect();
     assert!(scores.iter().all(|method| *method == "text"), "{scores:?}");
     // An answer without one beside answers with one: both accuracies, and a warning.
-    let row = |prediction: &str, index: usize| {
-        format!(
-            "{{\"index\":{index},\"reference\":\"r\",\"question\":\"Where?\",\"answer\":\"Oslo\",\"prediction\":\"{prediction}\",\"ref_word_num\":1}}\n"
-        )
-    };
-    std::fs::remove_file(dir.path("results/x/samples/contextual_qa.squad.dense-comp.jsonl")).unwrap();
     std::fs::remove_dir_all(dir.path("results/x/judge")).unwrap();
-    dir.write("results/x/samples/contextual_qa.squad.text.jsonl", row("Oslo", 0) + &row("Rome", 1) + &row("Bergen", 2));
+    answers(&dir, &[("text", &["Oslo", "Rome", "Bergen"])]);
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
     let url = serve(move |number, text| {
@@ -163,7 +169,7 @@ fn an_answer_without_a_verdict_is_not_a_wrong_one() {
 #[test]
 fn waits_failures_and_parameters_on_the_command_line() {
     let dir = run();
-    std::fs::remove_file(dir.path("results/x/samples/contextual_qa.squad.dense-comp.jsonl")).unwrap();
+    answers(&dir, &[("text", &["Oslo"])]);
     let judge = |url: &str, more: &[&str]| {
         let args = [&["judge", "results/x", "--base-url", url, "--model", "j"], more].concat();
         dir.run(&args)
@@ -215,22 +221,16 @@ fn waits_failures_and_parameters_on_the_command_line() {
     }
     judge("localhost:1", &[]).refused(&["http://"]);
     // The same keys in the experiment, and they come back from resolved.toml.
-    let toml = dir.read("x.toml").replace("name = \"x\"", "name = \"y\"");
     let table = format!(
         "[judge]\nbase_url = \"{url}?api-version=1\"\nmodel = \"j\"\nmax_completion_tokens = 64\ntop_p = 0.5\ntemperature = 0.25\nseed = -7\nstream = true\n\
          extra_headers = {{ X-Team = \"a b\" }}\n[judge.extra_body.chat_template_kwargs]\nenable_thinking = false\n"
     );
-    dir.write("y.toml", format!("{toml}{table}"));
+    dir.write("y.toml", experiment("y") + &table);
     dir.run(&["run", "y.toml"]).good();
     dir.run(&["judge", "results/y"]).good();
     // One that goes away in the middle is a failure that is said, not a wrong answer.
-    let row = |index: usize| {
-        format!(
-            "{{\"index\":{index},\"reference\":\"r\",\"question\":\"{index}?\",\"answer\":\"Oslo\",\"prediction\":\"Oslo\",\"ref_word_num\":1}}\n"
-        )
-    };
-    dir.write("results/x/samples/contextual_qa.squad.text.jsonl", row(0) + &row(1) + &row(2));
-    let url = serve(|_, text| match text.contains("Question: 1?") {
+    answers(&dir, &[("text", &["Oslo", "Oslo", "Oslo"])]);
+    let url = serve(|_, text| match text.contains("Question: Where 1?") {
         true => ("500 Oh".into(), String::new(), "crashed".into()),
         false => says("CORRECT"),
     });

@@ -62,7 +62,7 @@ pub struct Options {
     /// The header that carries the key, like api-key; Authorization has `Bearer` before it
     #[arg(long, value_name = "NAME")]
     api_key_header: Option<String>,
-    /// One more header, like \"X-Team: a\"; ${NAME} in it stands for an environment variable
+    /// One more header, like X-Team:a; ${NAME} in its value stands for an environment variable
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
     /// More keys of the request's body, as a JSON object
