@@ -291,6 +291,8 @@ fn what_is_asked_is_what_is_configured() {
     assert!(keyed.contains("api-key: nextmem-eval\r\n") && !keyed.contains("authorization"), "{keyed}");
     let expanded = asked(&with(&|c| drop(c.extra_headers.insert("X-Key".into(), format!("a ${{{name}}}")))), 1).to_lowercase();
     assert!(expanded.contains("x-key: a nextmem-eval\r\n"), "{expanded}");
+    let in_url = asked(&with(&|c| c.base_url += &format!("?key=${{{name}}}")), 1);
+    assert!(in_url.starts_with("POST /v1/chat/completions?key=nextmem-eval HTTP"), "{in_url}");
     for (edit, why) in [
         ((&|c: &mut JudgeConfig| c.temperature = f64::NAN) as &dyn Fn(&mut JudgeConfig), "temperature"),
         (&|c| c.temperature = -1.0, "temperature"),

@@ -64,7 +64,8 @@ impl JudgePrompt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeConfig {
-    /// The endpoint up to `/v1`, such as `http://localhost:8000/v1`; a query (`?api-version=..`) stays at the end of the address.
+    /// The endpoint up to `/v1`, such as `http://localhost:8000/v1`; a query (`?api-version=..`) stays at the end of the address,
+    /// and `${NAME}` stands for an environment variable.
     pub base_url: String,
     /// The model's name there.
     pub model: String,
@@ -184,7 +185,8 @@ impl JudgeConfig {
     /// The address that is posted to.
     pub(super) fn endpoint(&self) -> Result<String, JudgeError> {
         let bad = |why: &str| JudgeError::Config(format!("base_url: got {:?}, {why}", super::mask::shown_url(&self.base_url)));
-        let url = self.base_url.trim();
+        let (url, _) = expanded(self.base_url.trim()).map_err(|why| bad(&why))?;
+        let url = url.as_str();
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(bad("expected http:// or https://"));
         }

@@ -2,7 +2,7 @@
 //! aside is ever taken for "correct".
 //!
 //! 1. What stands up to the last closing mark of thinking (`</think>` and its kin) is dropped; thinking that is not closed is unclear.
-//! 2. The rest is lines and JSON objects; lines of code fences and blank lines are none. The last of them decides.
+//! 2. The rest is lines and JSON objects; fences of code, rules and blank lines are none. The last of them decides.
 //! 3. An object decides by its keys (`verdict`, `label`, .. with a verdict or a boolean, `correct` with a boolean), which must agree.
 //! 4. A line decides if it is a verdict as a whole: `[LABEL] WORD` or `[SUBJECT is] WORD`, where WORD is `correct`, `incorrect`, or either
 //!    with `not` or adverbs of degree before it; case, bold, quotes and a full stop do not matter. A last sentence `CORRECT.` or
@@ -107,7 +107,9 @@ fn units(text: &str) -> Vec<Unit<'_>> {
         let end = start.find(['\n', '\r']).unwrap_or(start.len());
         let line = start[..end].trim_end_matches(is_space);
         rest = start[end..].strip_prefix("\r\n").or(start[end..].strip_prefix(['\n', '\r'])).unwrap_or("");
-        if line.starts_with("```") && line[3..].chars().all(|c| c.is_ascii_alphanumeric()) {
+        let fence = line.starts_with("```") && line[3..].chars().all(|c| c.is_ascii_alphanumeric());
+        // A fence of code and a rule across the page say nothing.
+        if fence || line.chars().all(|c| "-*_=~`".contains(c)) {
             after_blank = true;
         } else {
             units.push(Unit::Line(line, after_blank));

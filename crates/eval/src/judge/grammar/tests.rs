@@ -60,6 +60,8 @@ fn correct_as_models_write_it() {
             "Both say Oslo in 1998! **CORRECT**",
             "# Comparison\nCORRECT",
             "CORRECT\nCORRECT",
+            "---\n**Verdict**: **CORRECT**\n---",
+            "~~~\nCORRECT\n~~~",
         ],
     );
 }
@@ -189,6 +191,8 @@ fn no_rejection_and_no_hedge_is_correct() {
             "If the year is ignored,\n\nthe answer is correct.",
             "It would be wrong to say:\nCORRECT",
             "It isn't\n\nCORRECT",
+            "It is not\n---\nCORRECT",
+            "---",
             "No town is named, so it can hardly be called...\nCORRECT",
             // One sentence turns the next.
             "Not quite. Correct would be Rome.",
