@@ -329,7 +329,7 @@ impl Judge<'_> {
         *lock(&self.counts.tokens) += reply.tokens;
         let kept = |words: &str, from_reasoning| Kept { said: self.client.hide(words), from_reasoning, changes };
         match reply.words() {
-            Ok(words) => Ok(kept(words, reply.from_reasoning())),
+            Ok(words) => Ok(kept(words, reply.is_reasoning())),
             Err(why) => {
                 let limit = match self.config.max_completion_tokens {
                     Some(limit) => format!("max_completion_tokens ({limit})"),

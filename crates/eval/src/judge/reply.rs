@@ -61,7 +61,7 @@ impl Reply {
     }
 
     /// Whether [`Self::words`] are those of the reasoning.
-    pub(super) fn from_reasoning(&self) -> bool {
+    pub(super) fn is_reasoning(&self) -> bool {
         self.content.trim().is_empty()
     }
 

@@ -72,10 +72,8 @@ pub(super) fn whole(line: &str) -> Option<(Reading, Shape)> {
 /// The last sentence of a line, if it is a verdict in capitals or with a label and nothing before it could turn it round.
 pub(super) fn last_sentence(line: &str) -> Option<(Reading, Shape)> {
     let body = line.trim_end_matches(|c: char| !c.is_alphanumeric());
-    let split = body.rfind([' ', '\t']).and_then(|_| {
-        let ends = body.char_indices().filter(|(i, c)| matches!(c, '.' | '!') && body[i + 1..].starts_with([' ', '\t']));
-        ends.last().map(|(i, _)| i + 1)
-    })?;
+    let mut ends = body.char_indices().filter(|(i, c)| matches!(c, '.' | '!') && body[i + 1..].starts_with([' ', '\t']));
+    let split = ends.next_back()?.0 + 1;
     let (before, sentence) = (&line[..split], line[split..].trim());
     let (reading, shape) = whole(sentence)?;
     let capitals = sentence.contains("CORRECT");
