@@ -19,7 +19,7 @@ use super::{JudgePrompt, Verdict};
 
 mod line;
 
-use line::{Shape, closed, last_sentence, whole};
+use line::{Shape, closed, last_sentence, turns_the_next, whole};
 
 /// Version of the grammar: part of what a score is called.
 pub const READER_VERSION: u32 = 2;
@@ -54,15 +54,12 @@ fn reading(said: &str) -> Option<Reading> {
     let decided = match last {
         Unit::Object(reading) => (*reading)?,
         Unit::Line(text, after_blank) => {
-            let previous_is_closed = match earlier.last() {
-                None | Some(Unit::Object(_)) => true,
-                Some(Unit::Line(previous, _)) => closed(previous, *after_blank),
-            };
             let (reading, shape) = whole(text).or_else(|| last_sentence(text))?;
-            if shape == Shape::Bare && !previous_is_closed {
-                return None;
+            match earlier.last() {
+                Some(Unit::Line(previous, _)) if turns_the_next(previous) => return None,
+                Some(Unit::Line(previous, _)) if shape == Shape::Bare && !closed(previous, *after_blank) => return None,
+                _ => reading,
             }
-            reading
         }
     };
     let contradicted = earlier.iter().any(|unit| {

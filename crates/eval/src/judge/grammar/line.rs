@@ -77,18 +77,34 @@ pub(super) fn last_sentence(line: &str) -> Option<(Reading, Shape)> {
     let (before, sentence) = (&line[..split], line[split..].trim());
     let (reading, shape) = whole(sentence)?;
     let capitals = sentence.contains("CORRECT");
-    let turned = before.split(|c: char| !c.is_alphanumeric() && !is_apostrophe(c)).any(|word| {
-        let word = plain(word);
-        word.contains("correct") || word.ends_with("n't") || TURNING.contains(&word.as_str())
-    });
     let last_word = before.trim_end_matches(|c: char| !c.is_alphanumeric()).rsplit([' ', '\t']).next().unwrap_or_default();
     let abbreviated =
         last_word.len() < 3 && !last_word.bytes().all(|b| b.is_ascii_digit()) || last_word.contains('.') || last_word == "etc";
-    ((capitals || shape == Shape::Labelled) && !turned && !abbreviated).then_some((reading, Shape::Labelled))
+    ((capitals || shape == Shape::Labelled) && !turns(before) && !abbreviated).then_some((reading, Shape::Labelled))
+}
+
+/// Whether there is a word that can turn round what follows.
+fn turns(text: &str) -> bool {
+    words_in(text).any(|word| {
+        let word = plain(word);
+        word.contains("correct") || word.ends_with("n't") || TURNING.contains(&word.as_str())
+    })
+}
+
+/// Words of any script.
+fn words_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && !is_apostrophe(c))
+        .map(|word| word.trim_matches(is_apostrophe))
+        .filter(|word| !word.is_empty())
 }
 
 /// Words that can turn round what follows them.
-const TURNING: [&str; 27] = [
+const TURNING: [&str; 32] = [
+    "but",
+    "however",
+    "although",
+    "though",
+    "instead",
     "not",
     "no",
     "never",
@@ -119,7 +135,10 @@ const TURNING: [&str; 27] = [
 ];
 
 /// Words that a sentence does not end with.
-const OPEN: [&str; 28] = [
+const OPEN: [&str; 31] = [
+    "in",
+    "un",
+    "non",
     "is",
     "was",
     "are",
@@ -149,6 +168,14 @@ const OPEN: [&str; 28] = [
     "deemed",
     "partially",
 ];
+
+/// A line with so few words is no reasoning but half a sentence, or an answer of its own.
+const FEW_WORDS: usize = 4;
+
+/// Whether a line is so short and such that it turns round whatever comes next.
+pub(super) fn turns_the_next(line: &str) -> bool {
+    words_in(line).nth(FEW_WORDS).is_none() && turns(line) && whole(line).is_none()
+}
 
 /// Whether a line ends its sentence, so that the next one begins another.
 pub(super) fn closed(line: &str, blank_after: bool) -> bool {

@@ -192,6 +192,13 @@ fn no_rejection_and_no_hedge_is_correct() {
             "It would be wrong to say:\nCORRECT",
             "It isn't\n\nCORRECT",
             "It is not\n---\nCORRECT",
+            "No.\n\nCORRECT",
+            "Verdict: no\n\nCORRECT",
+            "Wrong\nCORRECT",
+            "Never\n\nVerdict: CORRECT",
+            "in\n\ncorrect",
+            "Partially.\n\ncorrect",
+            "The town fits, but. CORRECT",
             "---",
             "No town is named, so it can hardly be called...\nCORRECT",
             // One sentence turns the next.
