@@ -1,12 +1,17 @@
 //! An LLM judge of answers, behind any endpoint that speaks OpenAI's chat completions.
 //!
 //! The paper's judge and prompt are not published, so both prompts are ours (`judge/strict.txt`, `judge/lenient.txt`); their hash is
-//! part of every result. Verdicts are kept on disk by what was asked, so that a rerun asks nothing. Peers report that the prompt
-//! alone moves accuracy by more than ten points: report which one was used, and the judge-free metrics beside it.
+//! part of every result. Peers report that the prompt alone moves accuracy by more than ten points: report which one was used, and
+//! the judge-free metrics beside it.
+//!
+//! A reply is read by a closed grammar (`judge/grammar.rs`): what it does not know, what is cut off, empty or refused is unclear, and
+//! unclear is neither right nor wrong. Replies that held a verdict are kept on disk by what was asked, in the judge's own words, so
+//! that a rerun asks only for the others.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,96 +20,23 @@ use thiserror::Error;
 
 mod cache;
 mod client;
+mod config;
+mod grammar;
+mod mask;
+mod reply;
+mod shape;
 mod verdict;
+mod wait;
 
-use cache::Cache;
-use client::Client;
-pub use verdict::{Verdict, agreement, read_verdict};
+use cache::{Cache, Kept};
+use client::{Client, Failure};
+pub use config::{JudgeConfig, JudgePrompt};
+use grammar::read_for;
+pub use grammar::{READER_VERSION, read_verdict};
+pub use verdict::{Verdict, agreement};
 
 use crate::interval::{Interval, wilson};
 use crate::sample::QaSample;
-
-/// How an answer is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JudgePrompt {
-    /// The same content as the gold answer, nothing missing, nothing wrong.
-    #[default]
-    Strict,
-    /// Contains the gold answer or means the same.
-    Lenient,
-}
-
-impl JudgePrompt {
-    /// Its name in files: `strict` or `lenient`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Lenient => "lenient",
-        }
-    }
-
-    /// The template; `{question}`, `{answer}` and `{prediction}` stand for a sample's.
-    pub fn template(self) -> &'static str {
-        match self {
-            Self::Strict => include_str!("judge/strict.txt"),
-            Self::Lenient => include_str!("judge/lenient.txt"),
-        }
-    }
-
-    /// SHA-256 of the template.
-    pub fn hash(self) -> String {
-        sha256(self.template().as_bytes())
-    }
-
-    /// The question to the judge. Text of a sample is put in once, so that braces in it mean nothing.
-    fn ask(self, sample: &QaSample) -> String {
-        let mut out = String::new();
-        let mut rest = self.template();
-        while let Some(at) = rest.find('{') {
-            out.push_str(&rest[..at]);
-            let (value, len) = match &rest[at..] {
-                r if r.starts_with("{question}") => (&sample.question, 10),
-                r if r.starts_with("{answer}") => (&sample.answer, 8),
-                _ => (&sample.prediction, 12),
-            };
-            out.push_str(value);
-            rest = &rest[at + len..];
-        }
-        out + rest
-    }
-}
-
-/// Where the judge is and how it is asked: `[judge]` of an experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JudgeConfig {
-    /// The endpoint up to `/v1`, such as `http://localhost:8000/v1`.
-    pub base_url: String,
-    /// The model's name there.
-    pub model: String,
-    /// Strict or lenient.
-    #[serde(default)]
-    pub prompt: JudgePrompt,
-    /// Requests at the same time, at most.
-    #[serde(default = "defaults::concurrency")]
-    pub concurrency: usize,
-    /// Seconds that one request may take.
-    #[serde(default = "defaults::timeout_seconds")]
-    pub timeout_seconds: u64,
-    /// Tries after the first, for time-outs, broken connections, 429 and 5xx.
-    #[serde(default = "defaults::retries")]
-    pub retries: u32,
-    /// Wait before the first of them; doubled each time.
-    #[serde(default = "defaults::backoff_milliseconds")]
-    pub backoff_milliseconds: u64,
-    /// Most tokens of a verdict; a model that thinks aloud needs more.
-    #[serde(default = "defaults::max_tokens")]
-    pub max_tokens: usize,
-    /// The environment variable that holds the key; a local server may need none.
-    #[serde(default = "defaults::api_key_env")]
-    pub api_key_env: String,
-}
 
 /// One judged answer: a line of `judge/PROMPT.STEM.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +47,12 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The judge's words.
     pub said: String,
+    /// Why there is no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether the words are the reasoning of a reply without content.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_reasoning: bool,
 }
 
 /// All answers of a file.
@@ -122,23 +60,58 @@ pub struct Judged {
 pub struct JudgeReport {
     /// One per sample, in their order.
     pub judged: Vec<Judged>,
-    /// Requests that were sent; the others came from disk.
+    /// Requests that were answered; the other verdicts came from disk.
     pub requests: usize,
     /// Tokens that the server counted.
     pub tokens: u64,
+    /// What was sent otherwise than the configuration says, because the server refused it: `temperature not sent`.
+    pub changes: Vec<String>,
 }
 
 impl JudgeReport {
-    /// Share of correct answers with Wilson's 95% interval; an unclear one is not correct.
+    /// Share of correct answers of all, with Wilson's 95% interval; one without a verdict is not correct.
     pub fn accuracy(&self) -> (f64, Interval) {
         let correct = self.count(Verdict::Correct);
         (correct as f64 / self.judged.len().max(1) as f64, wilson(correct as f64, self.judged.len()))
+    }
+
+    /// Share of correct answers of those that have a verdict, with Wilson's 95% interval; nothing without any.
+    pub fn judged_accuracy(&self) -> Option<(f64, Interval)> {
+        let (correct, decided) = (self.count(Verdict::Correct), self.decided());
+        (decided > 0).then(|| (correct as f64 / decided as f64, wilson(correct as f64, decided)))
     }
 
     /// Answers with that verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.judged.iter().filter(|j| j.verdict == verdict).count()
     }
+
+    /// Answers that have a verdict.
+    pub fn decided(&self) -> usize {
+        self.judged.iter().filter(|j| j.verdict.decided()).count()
+    }
+
+    /// Why answers have no verdict, the most frequent reason first, each with its number.
+    pub fn reasons(&self) -> Vec<(usize, &str)> {
+        let mut reasons: Vec<(usize, &str)> = Vec::new();
+        for why in self.judged.iter().filter_map(|j| j.why.as_deref()) {
+            match reasons.iter_mut().find(|(_, known)| *known == why) {
+                Some((count, _)) => *count += 1,
+                None => reasons.push((1, why)),
+            }
+        }
+        reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        reasons
+    }
+}
+
+/// What is told while it runs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// So many answers are judged.
+    Done(usize),
+    /// Something that costs time or changes what is asked.
+    Note(&'a str),
 }
 
 /// Why judging stopped; what was judged until then is kept.
@@ -180,28 +153,27 @@ pub enum JudgeError {
     },
 }
 
-const SEED: u64 = 1128;
 const REMINDER: &str = "Reply with exactly one word: CORRECT or INCORRECT.";
+/// Replies without one verdict among them after which nothing more is asked: the others would be like them.
+const HOPELESS: usize = 20;
+/// Questions in a row that get no answer after which the server counts as gone.
+const GONE: usize = 3;
 
-/// Judges every sample, several at a time; the verdicts are kept in `cache` by what was asked.
+/// Judges every sample, several at a time; replies with a verdict are kept in `cache` by what was asked.
+///
+/// An answer that gets no verdict is unclear, one whose request gets no answer is failed; both are asked for again by the next call.
 ///
 /// # Errors
-/// [`JudgeError`]; the first one that no retry helps against stops the rest.
+/// [`JudgeError`]: what would meet every other question, too, stops the rest.
 pub fn judge_samples(
     samples: &[QaSample],
     config: &JudgeConfig,
     cache: &Path,
-    progress: &(dyn Fn(usize) + Sync),
+    tell: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<JudgeReport, JudgeError> {
-    if config.concurrency == 0 || config.max_tokens == 0 || config.timeout_seconds == 0 {
-        return Err(JudgeError::Config("concurrency, max_tokens and timeout_seconds must be positive".into()));
-    }
-    if !config.base_url.starts_with("http://") && !config.base_url.starts_with("https://") {
-        return Err(JudgeError::Config(format!("base_url: got {:?}, expected http:// or https://", config.base_url)));
-    }
-    let judge =
-        Judge { client: Client::new(config), cache: Cache::open(cache)?, config, requests: AtomicUsize::new(0), tokens: Mutex::new(0) };
-    let (next, done, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    config.check()?;
+    let judge = Judge { client: Client::new(config, tell)?, cache: Cache::open(cache)?, config, counts: Counts::default() };
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let verdicts: Vec<Mutex<Option<Judged>>> = samples.iter().map(|_| Mutex::new(None)).collect();
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
@@ -209,16 +181,16 @@ pub fn judge_samples(
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= samples.len() || stop.load(Ordering::Relaxed) {
+                    if index >= samples.len() || judge.client.stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    match judge.one(&samples[index]) {
+                    match judge.judged(&samples[index]) {
                         Ok(judged) => {
                             *lock(&verdicts[index]) = Some(judged);
-                            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                            tell(Event::Done(done.fetch_add(1, Ordering::Relaxed) + 1));
                         }
                         Err(error) => {
-                            stop.store(true, Ordering::Relaxed);
+                            judge.client.stop.store(true, Ordering::Relaxed);
                             lock(&failure).get_or_insert(error);
                         }
                     }
@@ -229,77 +201,164 @@ pub fn judge_samples(
     if let Some(error) = lock(&failure).take() {
         return Err(error);
     }
-    let judged = verdicts.iter().filter_map(|v| lock(v).take()).collect();
-    let tokens = *lock(&judge.tokens);
-    Ok(JudgeReport { judged, requests: judge.requests.load(Ordering::Relaxed), tokens })
+    let judged = verdicts.iter().zip(samples).map(|(verdict, sample)| lock(verdict).take().unwrap_or_else(|| not_asked(sample))).collect();
+    let counts = judge.counts;
+    Ok(JudgeReport {
+        judged,
+        requests: counts.requests.into_inner(),
+        tokens: *lock(&counts.tokens),
+        changes: lock(&counts.changes).iter().cloned().collect(),
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-struct Judge<'a> {
-    client: Client,
-    cache: Cache,
-    config: &'a JudgeConfig,
+fn not_asked(sample: &QaSample) -> Judged {
+    let why = format!("not asked: none of the first {HOPELESS} replies held a verdict");
+    Judged { index: sample.index, verdict: Verdict::Failed, said: String::new(), why: Some(why), from_reasoning: false }
+}
+
+/// What all threads count together.
+#[derive(Default)]
+struct Counts {
     requests: AtomicUsize,
     tokens: Mutex<u64>,
+    changes: Mutex<BTreeSet<String>>,
+    decided: AtomicUsize,
+    undecided: AtomicUsize,
+    failed_in_a_row: AtomicUsize,
+}
+
+struct Judge<'a> {
+    client: Client<'a>,
+    cache: Cache,
+    config: &'a JudgeConfig,
+    counts: Counts,
 }
 
 impl Judge<'_> {
-    fn one(&self, sample: &QaSample) -> Result<Judged, JudgeError> {
-        let mut messages = vec![json!({"role": "user", "content": self.config.prompt.ask(sample)})];
-        let mut said = self.said(&messages)?;
-        let mut verdict = read_verdict(&said);
-        if verdict == Verdict::Unclear {
-            messages.push(json!({"role": "assistant", "content": said}));
-            messages.push(json!({"role": "user", "content": REMINDER}));
-            said = self.said(&messages)?;
-            verdict = read_verdict(&said);
+    /// One answer with its verdict or the reason why it has none.
+    fn judged(&self, sample: &QaSample) -> Result<Judged, JudgeError> {
+        let one = |verdict, kept: Kept, why: Option<String>| Judged {
+            index: sample.index,
+            verdict,
+            said: kept.said,
+            why,
+            from_reasoning: kept.from_reasoning,
+        };
+        match self.verdict(sample) {
+            Ok((verdict, kept)) => {
+                self.counts.decided.fetch_add(1, Ordering::Relaxed);
+                lock(&self.counts.changes).extend(kept.changes.iter().cloned());
+                Ok(one(verdict, kept, None))
+            }
+            Err(Stopped::Unclear(kept, why)) => {
+                let undecided = self.counts.undecided.fetch_add(1, Ordering::Relaxed) + 1;
+                if undecided >= HOPELESS && self.counts.decided.load(Ordering::Relaxed) == 0 {
+                    self.client.stop.store(true, Ordering::Relaxed);
+                }
+                Ok(one(Verdict::Unclear, kept, Some(why)))
+            }
+            Err(Stopped::Failed(error)) => {
+                let in_a_row = self.counts.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+                if in_a_row >= GONE || self.counts.requests.load(Ordering::Relaxed) == 0 {
+                    return Err(error);
+                }
+                Ok(one(Verdict::Failed, Kept::default(), Some(error.to_string())))
+            }
+            Err(Stopped::All(error)) => Err(error),
         }
-        Ok(Judged { index: sample.index, verdict, said })
     }
 
-    /// The judge's words, from disk if they were asked for before.
-    fn said(&self, messages: &[Value]) -> Result<String, JudgeError> {
-        let body = json!({
-            "model": self.config.model, "messages": messages, "temperature": 0, "seed": SEED, "max_tokens": self.config.max_tokens,
-        });
-        let key = sha256(format!("{}\n{}\n{body}", self.config.base_url, self.config.prompt.hash()).as_bytes());
-        if let Some(said) = self.cache.get(&key) {
-            return Ok(said);
+    /// A verdict with the words that hold it, from disk or from the judge, who is reminded once of what a verdict is.
+    fn verdict(&self, sample: &QaSample) -> Result<(Verdict, Kept), Stopped> {
+        let question = vec![json!({"role": "user", "content": self.config.prompt.ask(sample)})];
+        if let Some(found) = self.kept(&question) {
+            return Ok(found);
         }
-        let (said, tokens) = self.client.complete(&body)?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.tokens) += tokens;
-        self.cache.put(&key, &said)?;
-        Ok(said)
+        let first = self.ask(&question)?;
+        let verdict = read_for(self.config.prompt, &first.said);
+        if verdict.decided() {
+            self.keep(&question, &first)?;
+            return Ok((verdict, first));
+        }
+        if first.from_reasoning {
+            return Err(Stopped::Unclear(first, "no content, and no verdict at the end of the reasoning".into()));
+        }
+        let reminded = with_reminder(&question, &first.said);
+        let second = self.ask(&reminded)?;
+        let verdict = read_for(self.config.prompt, &second.said);
+        if !verdict.decided() {
+            return Err(Stopped::Unclear(second, "no verdict in the words, asked twice".into()));
+        }
+        // Only together do they hold a verdict.
+        self.keep(&reminded, &second)?;
+        self.keep(&question, &first)?;
+        Ok((verdict, second))
     }
+
+    fn kept(&self, question: &[Value]) -> Option<(Verdict, Kept)> {
+        let read = |kept: Kept| Some((read_for(self.config.prompt, &kept.said), kept)).filter(|(verdict, _)| verdict.decided());
+        let first = self.cache.get(&self.key(question))?;
+        let reminded = with_reminder(question, &first.said);
+        read(first).or_else(|| read(self.cache.get(&self.key(&reminded))?))
+    }
+
+    fn keep(&self, messages: &[Value], kept: &Kept) -> Result<(), Stopped> {
+        self.cache.put(&self.key(messages), kept).map_err(Stopped::All)
+    }
+
+    fn key(&self, messages: &[Value]) -> String {
+        self.config.key(&self.config.body(messages))
+    }
+
+    /// The words of the judge, whatever they are.
+    fn ask(&self, messages: &[Value]) -> Result<Kept, Stopped> {
+        let (reply, changes) = self.client.complete(&self.config.body(messages)).map_err(|failure| match failure {
+            Failure::All(error) => Stopped::All(error),
+            Failure::One(error) => Stopped::Failed(error),
+            Failure::Row(why) => {
+                self.counts.failed_in_a_row.store(0, Ordering::Relaxed);
+                Stopped::Unclear(Kept::default(), why)
+            }
+        })?;
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        self.counts.failed_in_a_row.store(0, Ordering::Relaxed);
+        *lock(&self.counts.tokens) += reply.tokens;
+        let kept = |words: &str, from_reasoning| Kept { said: self.client.hide(words), from_reasoning, changes };
+        match reply.words() {
+            Ok(words) => Ok(kept(words, reply.is_reasoning())),
+            Err(why) => {
+                let limit = match self.config.max_completion_tokens {
+                    Some(limit) => format!("max_completion_tokens ({limit})"),
+                    None => format!("max_tokens ({})", self.config.max_tokens),
+                };
+                let why = if why.starts_with(reply::CUT) { format!("{why}: raise {limit}") } else { self.client.start(&why) };
+                Err(Stopped::Unclear(kept(&reply.content, false), why))
+            }
+        }
+    }
+}
+
+/// Why an answer gets no verdict.
+enum Stopped {
+    /// The judge's words, which are none, and the reason.
+    Unclear(Kept, String),
+    /// No answer after every try.
+    Failed(JudgeError),
+    /// No other answer would get one.
+    All(JudgeError),
+}
+
+fn with_reminder(question: &[Value], said: &str) -> Vec<Value> {
+    let more = [json!({"role": "assistant", "content": said}), json!({"role": "user", "content": REMINDER})];
+    question.iter().cloned().chain(more).collect()
 }
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-mod defaults {
-    pub(super) fn concurrency() -> usize {
-        4
-    }
-    pub(super) fn timeout_seconds() -> u64 {
-        60
-    }
-    pub(super) fn retries() -> u32 {
-        5
-    }
-    pub(super) fn backoff_milliseconds() -> u64 {
-        500
-    }
-    pub(super) fn max_tokens() -> usize {
-        256
-    }
-    pub(super) fn api_key_env() -> String {
-        "OPENAI_API_KEY".into()
-    }
 }
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ impl Bars {
         }
     }
 
+    /// A line above the bar.
+    pub fn note(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{}: {line}", self.name));
+    }
+
     /// Leaves the last state on the screen.
     pub fn finish(&self, message: &str) {
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = None;

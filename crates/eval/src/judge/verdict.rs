@@ -1,4 +1,4 @@
-//! What a judge's words mean, and how far two judges agree.
+//! What a judge may come to, and how far two judges agree.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,36 +10,16 @@ pub enum Verdict {
     Correct,
     /// Wrong.
     Incorrect,
-    /// A refusal or nonsense, twice; never counted as right.
+    /// The judge answered without a verdict: cut off, empty, refused, or words that are none. Never counted as right or wrong.
     Unclear,
+    /// The request got no answer after every try, or was not sent because too many before it got none.
+    Failed,
 }
 
-/// Reads a verdict out of whatever a model writes: case, punctuation, JSON and thinking aloud do not matter; both words or
-/// neither is unclear.
-pub fn read_verdict(said: &str) -> Verdict {
-    let mut text = said.to_uppercase();
-    while let Some(start) = text.find("<THINK>") {
-        match text[start..].find("</THINK>") {
-            Some(end) => text.replace_range(start..start + end + 8, " "),
-            // Cut off while thinking.
-            None => text.truncate(start),
-        }
-    }
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).collect();
-    let (mut right, mut wrong) = (false, false);
-    for (i, word) in words.iter().enumerate() {
-        let negated = i > 0 && words[i - 1] == "NOT";
-        match *word {
-            "INCORRECT" => wrong = true,
-            "CORRECT" if negated => wrong = true,
-            "CORRECT" => right = true,
-            _ => {}
-        }
-    }
-    match (right, wrong) {
-        (true, false) => Verdict::Correct,
-        (false, true) => Verdict::Incorrect,
-        _ => Verdict::Unclear,
+impl Verdict {
+    /// Whether it says anything of the answer.
+    pub fn decided(self) -> bool {
+        matches!(self, Self::Correct | Self::Incorrect)
     }
 }
 
@@ -51,31 +31,14 @@ pub fn agreement(a: &[Verdict], b: &[Verdict]) -> Option<f64> {
     }
     let share = |of: &[Verdict], v: Verdict| of[..n].iter().filter(|x| **x == v).count() as f64 / n as f64;
     let same = a.iter().zip(b).filter(|(x, y)| x == y).count() as f64 / n as f64;
-    let chance: f64 = [Verdict::Correct, Verdict::Incorrect, Verdict::Unclear].iter().map(|v| share(a, *v) * share(b, *v)).sum();
+    let all = [Verdict::Correct, Verdict::Incorrect, Verdict::Unclear, Verdict::Failed];
+    let chance: f64 = all.iter().map(|v| share(a, *v) * share(b, *v)).sum();
     Some(if chance >= 1.0 { 1.0 } else { (same - chance) / (1.0 - chance) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn verdicts_as_models_write_them() {
-        use Verdict::{Correct, Incorrect, Unclear};
-        for (said, expected) in [
-            ("CORRECT", Correct),
-            (" **Correct.**\n", Correct),
-            ("{\"verdict\": \"incorrect\"}", Incorrect),
-            ("The answer is not correct.", Incorrect),
-            ("<think>It may be incorrect...</think>\nCORRECT", Correct),
-            ("<think>CORRECT, I would say, but", Unclear),
-            ("CORRECT or INCORRECT", Unclear),
-            ("I cannot help with that.", Unclear),
-            ("", Unclear),
-        ] {
-            assert_eq!(read_verdict(said), expected, "{said:?}");
-        }
-    }
 
     #[test]
     fn agreement_beyond_chance() {
