@@ -148,11 +148,5 @@ impl fmt::Display for DownloadError {
     }
 }
 
-impl std::error::Error for DownloadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Disk { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// The reason of a disk is in the text already; as a source it would be printed twice.
+impl std::error::Error for DownloadError {}
