@@ -18,6 +18,7 @@ mod wanted;
 use cache::{Repo, endpoint, link, token};
 pub use cache::{advice, located};
 use listing::{Listing, RemoteFile};
+pub use wanted::too_many;
 use wanted::{Kind, Wanted};
 
 /// What is fetched, and where to.

@@ -12,7 +12,7 @@ use nextmem_model::{
 
 use crate::cli::BadInput;
 use crate::device;
-use crate::hub::{advice, located};
+use crate::hub::{advice, located, too_many};
 use crate::parts::{adapter_fits, read_special};
 
 /// What is checked.
@@ -75,9 +75,7 @@ fn checkpoint(dir: &Path) -> (Vec<String>, Vec<String>) {
         ));
         notes.extend(untied_note(dir, &config).map(|note| format!("note: {note}")));
         match Tokenizer::open(dir) {
-            Ok(t) if t.vocab_size() > config.vocab_size => {
-                problems.push(format!("the tokenizer has {} entries, config.json's vocab_size is {}", t.vocab_size(), config.vocab_size));
-            }
+            Ok(t) if t.vocab_size() > config.vocab_size => problems.push(too_many(&t, &config)),
             Ok(t) => {
                 notes.push(format!("tokenizer: {} entries with [SoD] as {}, ends of text {:?}", t.vocab_size(), t.sod(), t.end_ids()));
                 match t.check_prompts() {

@@ -116,10 +116,11 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 /// Methods of Python's strings that the engine's own list lacks, then that list.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let Some(text) = value.as_str() else { return pycompat::unknown_method_callback(state, value, name, args) };
+    let list = |parts: &[&str]| parts.iter().map(|part| Value::from(*part)).collect::<Value>();
     let halves = |found: Option<(&str, &str)>, separator: &str, last: bool| match (found, last) {
-        (Some((before, after)), _) => Value::from(vec![before, separator, after]),
-        (None, false) => Value::from(vec![text, "", ""]),
-        (None, true) => Value::from(vec!["", "", text]),
+        (Some((before, after)), _) => list(&[before, separator, after]),
+        (None, false) => list(&[text, "", ""]),
+        (None, true) => list(&["", "", text]),
     };
     match name {
         "removeprefix" => {
@@ -145,7 +146,7 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
                 None => text.rsplit(separator).collect(),
             };
             parts.reverse();
-            Ok(parts.into())
+            Ok(list(&parts))
         }
         "index" => {
             let (what,): (&str,) = from_args(args)?;
@@ -153,8 +154,19 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
             found.map(Value::from).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "substring not found"))
         }
         "casefold" => Ok(text.to_lowercase().into()),
+        "swapcase" => Ok(text.chars().map(swapped).collect::<String>().into()),
+        "zfill" => {
+            let (width,): (usize,) = from_args(args)?;
+            let missing = width.min(1 << 16).saturating_sub(text.chars().count());
+            let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+            Ok(format!("{sign}{}{digits}", "0".repeat(missing)).into())
+        }
         _ => pycompat::unknown_method_callback(state, value, name, args),
     }
+}
+
+fn swapped(c: char) -> String {
+    if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
 }
 
 /// The `tojson` of transformers: `json.dumps(value, ensure_ascii, indent, separators, sort_keys)`, nothing escaped by default.

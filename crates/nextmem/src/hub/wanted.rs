@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result, bail};
 use nextmem_model::{
-    DecoderConfig, ModelError, TensorFiles, WeightFiles, audit_tensors, check_adapter_config, check_encoder, choose_weights, parse_json,
-    shards,
+    DecoderConfig, ModelError, TensorFiles, Tokenizer, WeightFiles, audit_tensors, check_adapter_config, check_encoder, choose_weights,
+    parse_json, shards,
 };
 
 use super::{Listing, Options, RemoteFile, Repo, explained};
@@ -42,6 +42,26 @@ pub struct Wanted<'a> {
     pub dir: &'a Path,
 }
 
+/// What says how texts become tokens.
+const TOKENIZER_FILES: [&str; 6] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+];
+
+/// What to do about a table that has no rows for the two tokens that NextMem adds, or for others.
+pub fn too_many(tokenizer: &Tokenizer, config: &DecoderConfig) -> String {
+    let rows = tokenizer.vocab_size();
+    format!(
+        "the tokenizer has {rows} entries, NextMem's two among them, config.json's vocab_size is {}; give the model more rows in Python \
+         first (`model.resize_token_embeddings({rows})`)",
+        config.vocab_size
+    )
+}
+
 /// What most headers fit into.
 const FIRST: u64 = 1 << 17;
 
@@ -73,8 +93,11 @@ impl Wanted<'_> {
         self.fetch(config, "config.json")?;
         let reason = match (DecoderConfig::open(self.scratch), check_encoder(self.scratch)) {
             (Ok(config), _) => {
-                if !taken {
+                // What is here is checked as a whole in the end.
+                let here = |file: &RemoteFile| !file.name.ends_with(".safetensors") || self.dir.join(&file.name).exists();
+                if !taken && !self.files.iter().all(here) {
                     self.check_weights(&config)?;
+                    self.check_tokenizer(&config)?;
                 }
                 return Ok(Kind::Decoder);
             }
@@ -132,10 +155,8 @@ impl Wanted<'_> {
         let mut files = TensorFiles::default();
         for name in names {
             let Some(file) = self.file(&name) else { return self.refused(&format!("no {name}, which holds weights")) };
-            let place = self.dir.join(&name);
-            // What is here is checked as a whole in the end; what a server gives no part of, too.
-            let (false, Some(size)) = (place.exists(), file.size) else { return Ok(()) };
-            let Some(header) = self.header(file) else { return Ok(()) };
+            // What a server gives no part of is checked when it is here.
+            let (Some(size), Some(header)) = (file.size, self.header(file)) else { return Ok(()) };
             if let Err(error) = files.add(Path::new(&name), &header, size) {
                 return self.refused(&error.to_string());
             }
@@ -145,6 +166,27 @@ impl Wanted<'_> {
         match problems.is_empty() {
             true => Ok(()),
             false => self.refused(&problems.join("; ")),
+        }
+    }
+
+    /// Refuses a tokenizer that is of no use here; a repository without one may be of use beside another.
+    fn check_tokenizer(&self, config: &DecoderConfig) -> Result<()> {
+        if self.file("tokenizer.json").is_none() {
+            return Ok(());
+        }
+        for name in TOKENIZER_FILES {
+            if let Some(file) = self.file(name) {
+                self.fetch(file, name)?;
+            }
+        }
+        match Tokenizer::open(self.scratch) {
+            Ok(tokenizer) if tokenizer.vocab_size() > config.vocab_size => self.refused(&too_many(&tokenizer, config)),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // Of the copy in the scratch directory only the name is of interest.
+                let text = format!("{:#}", Error::from(error));
+                self.refused(&text.replace(&format!("{}/", self.scratch.display()), ""))
+            }
         }
     }
 
