@@ -26,6 +26,16 @@ READ = {
     "all-linear": (dict(target_modules="all-linear"), torch.float32),
     "other-task": (dict(task_type=None), torch.float32),
 }
+SOME = dict(target_modules=["q_proj", "v_proj", "down_proj"])
+# name -> (keys of the saved config that are changed afterwards, in the order of the file; change of the keys of the factors)
+EDITED = {
+    "alpha-general-first": (dict(alpha_pattern={"q_proj": 16, "layers.1.self_attn.q_proj": 64}), None),
+    "alpha-special-first": (dict(alpha_pattern={"layers.1.self_attn.q_proj": 64, "q_proj": 16}), None),
+    "fewer-targets": (dict(target_modules=["q_proj", "v_proj"]), None),
+    "excluded": (dict(exclude_modules=".*layers.0.*v_proj"), None),
+    "one-layer": (dict(layers_to_transform=[1]), None),
+    "default-names": (dict(), lambda k: k.replace(".weight", ".default.weight")),
+}
 REFUSED = {
     "dora": dict(use_dora=True),
     "lora-bias": dict(lora_bias=True),
@@ -73,6 +83,16 @@ def main():
         (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         expected[f"{name}.logits"] = model(ids).logits.detach()
         assert (expected[f"{name}.logits"] - expected["base.logits"]).abs().max() > 1e-2, name
+    for name, (keys, rename) in EDITED.items():
+        out = args.out / name
+        adapter(args.base, SOME, args.seed, out, torch.float32)
+        config = json.loads((out / "adapter_config.json").read_text()) | keys
+        (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        file = out / "adapter_model.safetensors"
+        if rename:
+            save_file({rename(k): v for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+        model = PeftModel.from_pretrained(Qwen3ForCausalLM.from_pretrained(args.base, dtype=torch.float32), out).eval()
+        expected[f"{name}.logits"] = model(ids).logits.detach()
     for name, keys in REFUSED.items():
         adapter(args.base, keys, args.seed, args.out / name, torch.float32)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__, "seed": str(args.seed)}

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::error::ModelError;
+use crate::json::parse_json;
 
 /// Sizes and constants of a dense Qwen3 decoder, named as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,10 +72,8 @@ impl DecoderConfig {
     /// [`ModelError::Missing`] without the file, [`ModelError::Config`] for anything but a dense Qwen3.
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| ModelError::Config { path: path.clone(), reason: format!("not valid JSON: {e}") })?;
-        Self::from_json(&value).map_err(|reason| ModelError::Config { path, reason })
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source))?;
+        parse_json(&bytes).and_then(|value| Self::from_json(&value)).map_err(|reason| ModelError::Config { path, reason })
     }
 
     /// Reads the keys of a dense Qwen3 and refuses, with the reason, what this decoder does not compute.
@@ -86,10 +85,8 @@ impl DecoderConfig {
         if value.get("quantization_config").is_some_and(|v| !v.is_null()) {
             return Err("a quantised repository (`quantization_config`); use the bf16 checkpoint of the same model".into());
         }
-        for (key, refused) in [("attention_bias", true), ("use_sliding_window", true)] {
-            if value.get(key).and_then(Value::as_bool) == Some(refused) {
-                return Err(format!("got `{key}` = {refused}, expected {}; no dense Qwen3 sets it", !refused));
-            }
+        if value.get("attention_bias").and_then(Value::as_bool) == Some(true) {
+            return Err("got `attention_bias` = true, expected false; no dense Qwen3 sets it".into());
         }
         if let Some(act) = value.get("hidden_act").and_then(Value::as_str).filter(|a| *a != "silu") {
             return Err(format!("got `hidden_act` {act:?}, expected \"silu\""));
@@ -112,17 +109,22 @@ impl DecoderConfig {
                 .ok_or_else(|| format!("key `{key}`: got {}, expected a positive integer", value.get(key).unwrap_or(&Value::Null)))
         };
         let (hidden_size, num_attention_heads) = (size("hidden_size")?, size("num_attention_heads")?);
+        let num_hidden_layers = size("num_hidden_layers")?;
+        sees_everything(value, num_hidden_layers)?;
         let config = Self {
             vocab_size: size("vocab_size")?,
             hidden_size,
             intermediate_size: size("intermediate_size")?,
-            num_hidden_layers: size("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
-            num_key_value_heads: size("num_key_value_heads")?,
-            head_dim: if value.get("head_dim").is_some_and(|v| !v.is_null()) {
-                size("head_dim")?
-            } else {
-                hidden_size / num_attention_heads
+            num_key_value_heads: match value.get("num_key_value_heads") {
+                Some(Value::Null) => num_attention_heads,
+                _ => size("num_key_value_heads")?,
+            },
+            head_dim: match value.get("head_dim") {
+                None => DEFAULT_HEAD_DIM,
+                Some(Value::Null) => hidden_size / num_attention_heads,
+                Some(_) => size("head_dim")?,
             },
             rms_norm_eps: value.get("rms_norm_eps").and_then(Value::as_f64).ok_or("key `rms_norm_eps`: expected a number")?,
             rope_theta: theta.ok_or("key `rope_theta`: expected a number, here or in `rope_parameters`")?,
@@ -198,6 +200,25 @@ impl DecoderConfig {
     }
 }
 
+/// Of a config.json without the key, as in transformers' `Qwen3Config`.
+const DEFAULT_HEAD_DIM: usize = 128;
+
+/// Refuses layers that attend to a window only: those that `layer_types` names, else those from `max_window_layers` on.
+fn sees_everything(value: &Value, layers: usize) -> Result<(), String> {
+    if let Some(types) = value.get("layer_types").and_then(Value::as_array) {
+        return match types.iter().find(|kind| *kind != "full_attention") {
+            Some(kind) => Err(format!("key `layer_types`: got {kind}, expected \"full_attention\"; no dense Qwen3 has another")),
+            None => Ok(()),
+        };
+    }
+    let slides = value.get("use_sliding_window").and_then(Value::as_bool) == Some(true);
+    let first = value.get("max_window_layers").and_then(Value::as_u64).unwrap_or(28);
+    if slides && value.get("sliding_window").is_none_or(|v| !v.is_null()) && first < layers as u64 {
+        return Err("got `use_sliding_window` = true, expected false; no dense Qwen3 sets it".into());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
@@ -248,21 +269,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn parameters_of_the_published_8b() {
-        let config = DecoderConfig {
-            vocab_size: 151_936,
-            hidden_size: 4096,
-            intermediate_size: 12_288,
-            num_hidden_layers: 36,
-            num_attention_heads: 32,
-            num_key_value_heads: 8,
-            head_dim: 128,
-            rms_norm_eps: 1e-6,
-            rope_theta: 1e6,
-            tie_word_embeddings: false,
-            max_position_embeddings: 40_960,
+    fn keys_that_may_be_absent_or_null() {
+        let edited = |key: &str, new: Option<Value>| {
+            let mut json = tiny(false).to_json(1, 0, "float32");
+            match new {
+                Some(new) => drop(json.as_object_mut().unwrap().insert(key.into(), new)),
+                None => drop(json.as_object_mut().unwrap().remove(key)),
+            }
+            json
         };
-        // total_size of model.safetensors.index.json is 16,381,470,720 bytes of bf16
-        assert_eq!(config.num_params() * 2, 16_381_470_720);
+        let of = |key, new| DecoderConfig::from_json(&edited(key, new));
+        assert_eq!(of("head_dim", None).unwrap().head_dim, 128, "as in transformers");
+        assert_eq!(of("head_dim", Some(Value::Null)).unwrap().head_dim, 8);
+        assert_eq!(of("num_key_value_heads", Some(Value::Null)).unwrap().num_key_value_heads, 4);
+        assert!(of("num_key_value_heads", None).unwrap_err().contains("num_key_value_heads"));
+        // A window that no layer has changes nothing.
+        let mut json = edited("use_sliding_window", Some(true.into()));
+        json["max_window_layers"] = 2.into();
+        assert_eq!(DecoderConfig::from_json(&json).unwrap(), tiny(false));
+        json["max_window_layers"] = 1.into();
+        assert!(DecoderConfig::from_json(&json).unwrap_err().contains("use_sliding_window"));
+        json["layer_types"] = json!(["full_attention", "full_attention"]);
+        assert_eq!(DecoderConfig::from_json(&json).unwrap(), tiny(false));
+        json["layer_types"][1] = "sliding_attention".into();
+        assert!(DecoderConfig::from_json(&json).unwrap_err().contains("sliding_attention"));
     }
 }

@@ -17,11 +17,11 @@ pub enum ModelError {
         expected: &'static str,
     },
     /// Reading or writing failed.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}", path = .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's reason; whoever prints the error adds it, as the source of any other.
         source: std::io::Error,
     },
     /// `config.json` describes something else than a dense Qwen3.
@@ -47,6 +47,16 @@ pub enum ModelError {
         count: usize,
         /// The first missing key.
         first: String,
+        /// The checkpoint directory.
+        dir: PathBuf,
+    },
+    /// A model without a head, which writes no text.
+    #[error(
+        "{dir}: no `lm_head.weight`, and config.json does not tie the head to the embedding - this is a checkpoint of a model that only \
+         encodes (transformers would give it a random head); take one that generates text",
+        dir = .dir.display()
+    )]
+    NoHead {
         /// The checkpoint directory.
         dir: PathBuf,
     },

@@ -27,6 +27,7 @@ mod decoder;
 mod error;
 mod fold;
 mod generate;
+mod json;
 mod kv_cache;
 mod lora;
 mod memory_file;
@@ -50,6 +51,7 @@ pub use config::DecoderConfig;
 pub use decoder::{Attention, Decoder, DecoderLayer, Mlp, widened};
 pub use error::ModelError;
 pub use generate::{Decoding, generate};
+pub use json::parse_json;
 pub use kv_cache::KvCache;
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
 pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
@@ -59,10 +61,15 @@ pub use method::{
     closed_book_prompt, cosine, encode_slots, load_slots, random_slots, save_slots, words,
 };
 pub use method::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
-pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
+pub use peft::{
+    PeftConfig, adapter_notes, check_adapter_config, has_saved_embeddings, load_adapter, load_adapter_on, peft_factors, save_adapter,
+};
 pub use random_checkpoint::write_random_checkpoint;
 pub use row_adapters::{AdaptedDecoder, RowAdapters, RowFactors};
 pub use special::{SpecialTokensError, read_special_embeddings};
-pub use tensor_files::{TensorFiles, sync_dir, write_atomically};
+pub use tensor_files::{TensorFiles, WeightFiles, choose_weights, shards, sync_dir, weight_files, write_atomically};
 pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
-pub use weights::{SPECIAL_FILE, SPECIAL_KEY, audit_decoder, check_decoder, load_decoder, save_decoder, save_special_embeddings};
+pub use weights::{
+    SPECIAL_FILE, SPECIAL_KEY, audit_decoder, audit_tensors, check_decoder, load_decoder, save_decoder, save_special_embeddings,
+    untied_note,
+};

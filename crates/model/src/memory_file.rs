@@ -57,8 +57,8 @@ impl MemoryFile {
     /// Writes the file as a whole.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] for text memories, mixed kinds or sizes, or a number of records that is not that of the
-    /// memories.
+    /// [`ModelError::Unsupported`] for text memories, mixed kinds or sizes, latents that are no numbers in bf16, or a number of
+    /// records that is not that of the memories.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let n = self.memories.len();
         if n == 0 || self.records.len() != n {
@@ -71,6 +71,11 @@ impl MemoryFile {
         for memory in &self.memories {
             match memory {
                 Memory::Latents(l) => {
+                    if let Some(value) = l.values.iter().find(|v| !bf16::from_f32(**v).is_finite()) {
+                        let reason =
+                            format!("got latents with the value {value}, expected finite ones; the weights that made them diverged");
+                        return Err(ModelError::Unsupported(reason));
+                    }
                     sizes.push((l.num_latents, l.hidden_size, "none"));
                     values.extend(l.values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()));
                 }
@@ -117,7 +122,10 @@ impl MemoryFile {
     /// # Errors
     /// [`ModelError::MemoryFile`] for another format or version, or tensors that do not go together.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let files = TensorFiles::open_file(path)?;
+        let files = TensorFiles::open_file(path).map_err(|error| match error {
+            ModelError::Missing { path, .. } => ModelError::Missing { path, expected: "a memory file, which `nextmem encode` writes" },
+            other => other,
+        })?;
         Self::read(&files).map_err(|reason| match reason {
             Fault::Model(error) => error,
             Fault::Reason(reason) => ModelError::MemoryFile { path: path.to_owned(), reason },
@@ -162,6 +170,10 @@ impl MemoryFile {
             "none" => {
                 let bytes = expect("latents", "BF16", &[n, num_latents, hidden_size])?;
                 let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect();
+                if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                    let (id, value) = (&records[at / each].id, values[at]);
+                    return Err(format!("`latents` of {id:?} has {value} at {}, expected numbers - the file is damaged", at % each).into());
+                }
                 values.chunks(each).map(|v| Memory::Latents(Latents { values: v.to_vec(), num_latents, hidden_size })).collect()
             }
             "nf4" => {
@@ -322,6 +334,28 @@ mod tests {
         crate::tensor_files::write_safetensors(&path, &[("latents".into(), vec![1], vec![0; 4])]).unwrap();
         let error = MemoryFile::open(&path).unwrap_err().to_string();
         assert!(error.contains("m.safetensors") && error.contains("version"), "{error}");
+    }
+
+    #[test]
+    fn latents_that_are_no_numbers_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.safetensors");
+        let two = file(vec![Memory::Latents(latents(1)), Memory::Latents(latents(2))]);
+        two.save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        // The first latent of the second memory: with 2 x 15 values, behind which come the records.
+        let start = whole.len() - serde_json::to_vec(&two.records).unwrap().len() - 2 * 15 * 2;
+        for (bits, named) in [(0x7fc0u16, "NaN"), (0x7f80, "inf"), (0xff80, "-inf"), (0xffff, "NaN")] {
+            let mut bytes = whole.clone();
+            bytes[start + 30..start + 32].copy_from_slice(&bits.to_le_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            let error = MemoryFile::open(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("`latents` of \"m1\" has {named} at 0")), "{error}");
+        }
+        let huge = Latents { values: vec![f32::MAX; 15], num_latents: 3, hidden_size: 5 };
+        assert!(file(vec![Memory::Latents(huge)]).save(&path).unwrap_err().to_string().contains("diverged"));
+        let error = MemoryFile::open(&dir.path().join("nothere.safetensors")).unwrap_err().to_string();
+        assert!(error.contains("nothere.safetensors: no such file - expected a memory file"), "{error}");
     }
 
     #[test]

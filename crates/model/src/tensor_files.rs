@@ -11,6 +11,9 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
 use crate::error::ModelError;
+pub use choice::{WeightFiles, choose_weights, shards, weight_files};
+
+mod choice;
 
 /// Largest header a safetensors file may have, as in the reference implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -40,34 +43,17 @@ pub struct TensorFiles {
 }
 
 impl TensorFiles {
-    /// Opens `model.safetensors`, or every shard named by `model.safetensors.index.json`.
+    /// Opens the weights of a Hugging Face directory, chosen as transformers chooses them ([`weight_files`]).
     ///
     /// # Errors
-    /// A missing, truncated or corrupt file, or an index that names a tensor its shard does not hold.
+    /// A missing, truncated or corrupt file; weights that are no safetensors.
     pub fn open_checkpoint(dir: &Path) -> Result<Self, ModelError> {
-        let index = dir.join("model.safetensors.index.json");
-        if !index.exists() {
-            return Self::open_file(&dir.join("model.safetensors"));
-        }
-        let text = std::fs::read_to_string(&index).map_err(|e| ModelError::read(&index, e))?;
-        let corrupt = |reason: String| ModelError::Safetensors { path: index.clone(), reason };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| corrupt(e.to_string()))?;
-        let map = value.get("weight_map").and_then(|m| m.as_object()).ok_or_else(|| corrupt("no `weight_map`".into()))?;
-        let mut shards: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
-        shards.sort_unstable();
-        shards.dedup();
         let mut all = Self::default();
-        for shard in shards {
-            // A shard is a file beside the index: a path in its name would read elsewhere.
-            if Path::new(shard).file_name().is_none_or(|name| name != shard) {
-                return Err(corrupt(format!("shard name {shard:?} is not a plain file name")));
-            }
-            all.entries.extend(Self::open_file(&dir.join(shard))?.entries);
+        for file in weight_files(dir)? {
+            // In the order of their names; what two shards hold is the later one's.
+            all.entries.extend(Self::open_file(&file)?.entries);
         }
-        match map.keys().find(|key| !all.entries.contains_key(*key)) {
-            Some(key) => Err(corrupt(format!("`{key}` is listed but in no shard"))),
-            None => Ok(all),
-        }
+        Ok(all)
     }
 
     /// Lists one file.
@@ -83,23 +69,31 @@ impl TensorFiles {
         }
         let mut text = vec![0u8; header as usize];
         file.read_exact(&mut text).map_err(|e| corrupt(e.to_string()))?;
+        let mut all = Self::default();
+        all.add(path, &text, size)?;
+        Ok(all)
+    }
+
+    /// Lists a file of which only the header is here; its values cannot be read.
+    ///
+    /// # Errors
+    /// [`ModelError::Safetensors`] for a header that does not fit a file of that size.
+    pub fn add(&mut self, path: &Path, header: &[u8], size: u64) -> Result<(), ModelError> {
+        let corrupt = |reason: String| ModelError::Safetensors { path: path.to_owned(), reason };
         // The crate validates offsets, shapes and sizes while parsing.
-        let metadata: Metadata = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
-        let data = metadata.data_len() as u64;
-        if 8 + header + data != size {
-            return Err(corrupt(format!("got {size} bytes, expected {}", 8 + header + data)));
+        let metadata: Metadata = serde_json::from_slice(header).map_err(|e| corrupt(e.to_string()))?;
+        let start = 8 + header.len() as u64;
+        let end = start + metadata.data_len() as u64;
+        if end != size {
+            return Err(corrupt(format!("got {size} bytes, expected {end}")));
         }
-        let strings = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        let entries = metadata
-            .tensors()
-            .into_iter()
-            .map(|(key, info)| {
-                let (from, to) = info.data_offsets;
-                let (start, len) = (8 + header + from as u64, to - from);
-                (key, Entry { file: path.to_owned(), dtype: info.dtype, shape: info.shape.clone(), start, len })
-            })
-            .collect();
-        Ok(Self { entries, header: strings })
+        self.header.extend(metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+        self.entries.extend(metadata.tensors().into_iter().map(|(key, info)| {
+            let (from, to) = info.data_offsets;
+            let (start, len) = (start + from as u64, to - from);
+            (key, Entry { file: path.to_owned(), dtype: info.dtype, shape: info.shape.clone(), start, len })
+        }));
+        Ok(())
     }
 
     /// The strings that a single file's header carries beside its tensors.
@@ -184,13 +178,9 @@ impl TensorFiles {
 
     /// Reads a float tensor into f32.
     pub fn read_f32(&self, key: &str) -> Result<Vec<f32>, ModelError> {
+        self.float_dtype(key)?;
         let (entry, bytes) = self.bytes(key)?;
-        Ok(match entry.dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            other => return Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
-        })
+        Ok(floats(entry.dtype, &bytes))
     }
 
     /// Reads an integer tensor (I64, I32 or U8).
@@ -202,6 +192,26 @@ impl TensorFiles {
             Dtype::U8 => bytes.into_iter().map(i64::from).collect(),
             other => return Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
         })
+    }
+
+    /// Whether two float tensors of one shape, perhaps of two files, have the same values; reads them piece by piece.
+    pub(crate) fn same_values(&self, key: &str, other: &Self, other_key: &str) -> Result<bool, ModelError> {
+        let (a, b) = (self.entry(key)?, other.entry(other_key)?);
+        let (mut first, mut second) = (Pieces::of(a)?, Pieces::of(b)?);
+        let mut left = a.shape.iter().product::<usize>();
+        if left != b.shape.iter().product::<usize>() {
+            return Ok(false);
+        }
+        while left > 0 {
+            let count = left.min(PIECE);
+            let (x, y) = (first.next(count)?, second.next(count)?);
+            // As torch.equal: what is no number equals nothing, and both zeros are one.
+            if x.iter().zip(&y).any(|(x, y)| x != y) {
+                return Ok(false);
+            }
+            left -= count;
+        }
+        Ok(true)
     }
 
     fn entry(&self, key: &str) -> Result<&Entry, ModelError> {
@@ -216,6 +226,39 @@ impl TensorFiles {
         let mut bytes = vec![0u8; entry.len];
         entry.read_into(&mut bytes)?;
         Ok((entry, bytes))
+    }
+}
+
+/// Values of a piece.
+const PIECE: usize = 1 << 18;
+
+/// The float values of a tensor in their order.
+struct Pieces<'a> {
+    entry: &'a Entry,
+    file: File,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(entry: &'a Entry) -> Result<Self, ModelError> {
+        let mut file = File::open(&entry.file).map_err(|e| ModelError::read(&entry.file, e))?;
+        file.seek(SeekFrom::Start(entry.start)).map_err(|e| ModelError::read(&entry.file, e))?;
+        Ok(Self { entry, file })
+    }
+
+    fn next(&mut self, count: usize) -> Result<Vec<f32>, ModelError> {
+        let width = if self.entry.dtype == Dtype::F32 { 4 } else { 2 };
+        let mut bytes = vec![0u8; count * width];
+        self.file.read_exact(&mut bytes).map_err(|e| ModelError::read(&self.entry.file, e))?;
+        Ok(floats(self.entry.dtype, &bytes))
+    }
+}
+
+/// Values of one of the three types that weights have.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    match dtype {
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        _ => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
     }
 }
 

@@ -7,15 +7,20 @@ use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use settings::{Settings, read_json};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer};
 use tokenizers::{AddedToken, OffsetReferential, OffsetType};
 
 mod error;
 mod nano;
 mod prompt;
+mod settings;
+mod template;
 
 pub use error::TokenizerError;
 pub use prompt::{Message, text_prompt};
+
+use crate::json::json_text;
 
 /// `[EoT]` of the method: ends a reconstruction; also the padding token.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -33,6 +38,10 @@ pub struct Tokenizer {
     /// `tokenizer_config.json` without the template and the added tokens.
     config: Value,
     chat_template: Option<String>,
+    /// The one for conversations with tools, where a checkpoint has several.
+    tool_template: Option<String>,
+    /// `eos_token` and the like, as templates name them.
+    named_tokens: Vec<(String, String)>,
     /// Every added token with its id, special or not.
     added: Vec<(String, u32)>,
     end_of_text: u32,
@@ -59,29 +68,21 @@ impl Tokenizer {
     /// A missing or malformed file, or a vocabulary without `<|endoftext|>` and `<|im_end|>`.
     pub fn open(dir: &Path) -> Result<Self, TokenizerError> {
         let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|source| TokenizerError::Io { path: path.clone(), source })?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+        let bytes = std::fs::read(&path).map_err(|source| missing(dir, &path, source))?;
+        let text = json_text(&bytes).map_err(|reason| TokenizerError::File { path: path.clone(), reason })?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(text.as_bytes())
             .map_err(|e| TokenizerError::File { path: path.clone(), reason: format!("not a tokenizer: {e}") })?;
         // Lengths are the caller's business; a file may carry the limits of some training script.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(tokenize_error)?;
-        let mut config = read_json(&dir.join("tokenizer_config.json"))?.unwrap_or_else(|| json!({}));
-        let inline = config.as_object_mut().and_then(|map| map.remove("chat_template"));
-        let template = match read_optional(&dir.join("chat_template.jinja"))? {
-            Some(template) => Some(template),
-            None => inline.as_ref().and_then(inline_template),
-        };
-        Self::new(inner, config, template, end_ids(dir)?, &path)
+        let settings = Settings::open(dir)?;
+        inner.add_tokens(settings.added_tokens(dir)?).map_err(tokenize_error)?;
+        let end_ids = end_ids(dir)?;
+        Self::new(inner, settings, end_ids, &path)
     }
 
     /// Adds the tokens and looks the ids up. No `end_ids` means Qwen3's two.
-    fn new(
-        mut inner: tokenizers::Tokenizer,
-        config: Value,
-        chat_template: Option<String>,
-        mut end_ids: Vec<u32>,
-        path: &Path,
-    ) -> Result<Self, TokenizerError> {
+    fn new(mut inner: tokenizers::Tokenizer, settings: Settings, mut end_ids: Vec<u32>, path: &Path) -> Result<Self, TokenizerError> {
         // Not special, as in the official code: decoding shows them where a model writes them.
         let absent: Vec<usize> = (0..2).filter(|i| inner.token_to_id(NEXTMEM_ADDED[*i]).is_none()).collect();
         let tokens: Vec<AddedToken> = absent.iter().map(|i| AddedToken::from(NEXTMEM_ADDED[*i], false).normalized(false)).collect();
@@ -100,7 +101,21 @@ impl Tokenizer {
         }
         let mut added: Vec<(String, u32)> = inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (t.content, id)).collect();
         added.sort_unstable_by_key(|(_, id)| *id);
-        Ok(Self { inner, config, chat_template, added, end_of_text, im_end, sod, end_of_memory, end_ids, first_rows })
+        let Settings { config, chat_template, tool_template, named_tokens } = settings;
+        Ok(Self {
+            inner,
+            config,
+            chat_template,
+            tool_template,
+            named_tokens,
+            added,
+            end_of_text,
+            im_end,
+            sod,
+            end_of_memory,
+            end_ids,
+            first_rows,
+        })
     }
 
     /// The ids of a text, in which nothing is an added token.
@@ -205,6 +220,9 @@ impl Tokenizer {
             config.insert("chat_template".into(), template.as_str().into());
             write(&dir.join("chat_template.jinja"), template)?;
         }
+        if let Some(template) = &self.tool_template {
+            write(&dir.join("additional_chat_templates/tool_use.jinja"), template)?;
+        }
         write(&dir.join("tokenizer_config.json"), &format!("{:#}\n", Value::Object(config)))?;
         write(&dir.join("tokenizer.json"), &self.to_json()?)
     }
@@ -229,28 +247,18 @@ fn token_id(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|id| u32::try_from(id).ok())
 }
 
-/// `chat_template` is a string, or a list of named ones of which `default` is meant.
-fn inline_template(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::Array(named) => named.iter().find(|entry| entry.get("name").is_some_and(|n| n == "default"))?.get("template")?,
-        other => other,
-    };
-    text.as_str().map(str::to_owned)
-}
-
-/// The content of a file that may be absent.
-fn read_optional(path: &Path) -> Result<Option<String>, TokenizerError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(TokenizerError::Io { path: path.to_owned(), source }),
+/// What is wrong where there is no tokenizer.json.
+fn missing(dir: &Path, path: &Path, source: std::io::Error) -> TokenizerError {
+    let path = path.to_owned();
+    match source.kind() == std::io::ErrorKind::NotFound && dir.join("vocab.json").exists() {
+        true => TokenizerError::File {
+            path,
+            reason: "no such file, but vocab.json is there, of which transformers makes one: \
+                     `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)`"
+                .into(),
+        },
+        false => TokenizerError::Io { path, source },
     }
-}
-
-fn read_json(path: &Path) -> Result<Option<Value>, TokenizerError> {
-    let Some(text) = read_optional(path)? else { return Ok(None) };
-    let bad = |e: serde_json::Error| TokenizerError::File { path: path.to_owned(), reason: format!("not valid JSON: {e}") };
-    serde_json::from_str(&text).map(Some).map_err(bad)
 }
 
 /// Writes beside the target, then renames.

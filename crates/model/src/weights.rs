@@ -12,7 +12,10 @@ use crate::error::ModelError;
 pub(crate) use crate::tensor_files::{TensorFiles, write_atomically, write_safetensors};
 use crate::weight_source::WeightSource;
 
-/// Reads a dense Qwen3 from a Hugging Face directory.
+/// Reads a dense Qwen3 from a Hugging Face directory, with the numbers that transformers reads.
+///
+/// Keys may lack the prefix `model.`, as base models save them. A tied model may have its one table under either name; where it
+/// has both with different values, they stay apart and the decoder's config says so ([`check_decoder`]).
 ///
 /// # Errors
 /// Any key of the model that is missing, of another shape or type, and any key of the files that the model does not
@@ -20,21 +23,34 @@ use crate::weight_source::WeightSource;
 pub fn load_decoder(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
     let config = DecoderConfig::open(dir)?;
     let files = TensorFiles::open_checkpoint(dir)?;
-    let mut source = Checkpoint { files: &files, dir, device };
+    let mut source = Checkpoint::of(&files, dir, device, &config);
     // First every name and shape, so that a wrong checkpoint is refused before gigabytes are read.
-    source.check(&config)?;
+    let config = source.checked(config)?;
     Decoder::build(config, &mut source)
 }
 
-/// Checks every name, shape and file size of a checkpoint without reading a weight, and returns its sizes.
+/// Checks every name, shape and file size of a checkpoint, and returns its sizes. No weight is read but the head that a
+/// tied model has beside its table: where the two differ, `tie_word_embeddings` of what is returned is false, as
+/// transformers unties them.
 ///
 /// # Errors
 /// As [`load_decoder`].
 pub fn check_decoder(dir: &Path, device: &Device) -> Result<DecoderConfig, ModelError> {
     let config = DecoderConfig::open(dir)?;
     let files = TensorFiles::open_checkpoint(dir)?;
-    Checkpoint { files: &files, dir, device }.check(&config)?;
-    Ok(config)
+    Checkpoint::of(&files, dir, device, &config).checked(config)
+}
+
+/// What transformers warns of where it unties a model; nothing where `loaded` is as tied as the config.json of `dir`.
+pub fn untied_note(dir: &Path, loaded: &DecoderConfig) -> Option<String> {
+    let named = DecoderConfig::open(dir).ok()?;
+    (named.tie_word_embeddings && !loaded.tie_word_embeddings).then(|| {
+        format!(
+            "{}: config.json ties the head to the embedding, but the weights have an lm_head.weight with other values, which is used, \
+             as transformers does; set `tie_word_embeddings` to false to say so",
+            dir.display()
+        )
+    })
 }
 
 /// Everything about a checkpoint that [`load_decoder`] would refuse, not just the first thing; no weight is read.
@@ -42,51 +58,100 @@ pub fn audit_decoder(dir: &Path, device: &Device) -> Vec<ModelError> {
     let audit = || -> Result<Vec<ModelError>, ModelError> {
         let config = DecoderConfig::open(dir)?;
         let files = TensorFiles::open_checkpoint(dir)?;
-        Ok(Checkpoint { files: &files, dir, device }.problems(&config))
+        Ok(audit_tensors(&config, &files, dir, device))
     };
     audit().unwrap_or_else(|error| vec![error])
 }
+
+/// The same for tensors of which only names, types and shapes are known, as before a download.
+pub fn audit_tensors(config: &DecoderConfig, files: &TensorFiles, dir: &Path, device: &Device) -> Vec<ModelError> {
+    Checkpoint::of(files, dir, device, config).problems(config)
+}
+
+const EMBED: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
 
 struct Checkpoint<'a> {
     files: &'a TensorFiles,
     dir: &'a Path,
     device: &'a Device,
+    expected: BTreeMap<String, Vec<usize>>,
+    /// The files' key of every key of the model that they have.
+    names: BTreeMap<String, &'a str>,
+    /// Keys without a place in the model.
+    unused: Vec<&'a str>,
 }
 
-impl Checkpoint<'_> {
-    /// The first problem, or nothing.
-    fn check(&self, config: &DecoderConfig) -> Result<(), ModelError> {
-        self.problems(config).into_iter().next().map_or(Ok(()), Err)
+impl<'a> Checkpoint<'a> {
+    fn of(files: &'a TensorFiles, dir: &'a Path, device: &'a Device, config: &DecoderConfig) -> Self {
+        let expected = ExpectedShapes::of(config, device);
+        let (mut names, mut unused) = (BTreeMap::<String, &str>::new(), Vec::new());
+        let known = |key: &str| expected.contains_key(key) || key == HEAD;
+        for key in files.keys() {
+            // As transformers: the prefix of the base model may be there once too often, or not at all.
+            let longer = format!("model.{key}");
+            let place = [key.strip_prefix("model."), Some(key), Some(longer.as_str())].into_iter().flatten().find(|key| known(key));
+            match place {
+                // The first of two keys for one place is the one that transformers reads too, but one of them is wrong.
+                Some(place) if !names.contains_key(place) => drop(names.insert(place.to_string(), key)),
+                // A buffer of older versions.
+                _ if key.contains("rotary_emb.inv_freq") => {}
+                _ => unused.push(key),
+            }
+        }
+        if config.tie_word_embeddings && !names.contains_key(EMBED) {
+            // Either name of the one table will do.
+            if let Some(head) = names.remove(HEAD) {
+                names.insert(EMBED.into(), head);
+            }
+        }
+        Self { files, dir, device, expected, names, unused }
+    }
+
+    /// The first problem, or the config as the weights have it.
+    fn checked(&self, config: DecoderConfig) -> Result<DecoderConfig, ModelError> {
+        if let Some(problem) = self.problems(&config).into_iter().next() {
+            return Err(problem);
+        }
+        let tied = match (config.tie_word_embeddings, self.names.get(HEAD)) {
+            (true, Some(head)) => self.files.same_values(self.names[EMBED], self.files, head)?,
+            (tied, _) => tied,
+        };
+        Ok(DecoderConfig { tie_word_embeddings: tied, ..config })
     }
 
     /// Everything that does not fit: missing names first, then shapes and types, then names without a place.
     fn problems(&self, config: &DecoderConfig) -> Vec<ModelError> {
-        let expected = ExpectedShapes::of(config, self.device);
         let mut problems = Vec::new();
-        let missing: Vec<&String> = expected.keys().filter(|k| self.files.shape(k).is_none()).collect();
-        if let Some(first) = missing.first() {
-            problems.push(ModelError::MissingWeights { count: missing.len(), first: first.to_string(), dir: self.dir.to_owned() });
+        let missing: Vec<&String> = self.expected.keys().filter(|k| !self.names.contains_key(*k)).collect();
+        match missing[..] {
+            [] => {}
+            [only] if only == HEAD => problems.push(ModelError::NoHead { dir: self.dir.to_owned() }),
+            [first, ..] => {
+                problems.push(ModelError::MissingWeights { count: missing.len(), first: first.clone(), dir: self.dir.to_owned() });
+            }
         }
-        for (key, shape) in &expected {
-            let (Some(got), Some(file)) = (self.files.shape(key), self.files.file(key)) else { continue };
+        let head = (HEAD.to_string(), vec![config.vocab_size, config.hidden_size]);
+        let head = config.tie_word_embeddings.then_some((&head.0, &head.1));
+        for (key, shape) in self.expected.iter().chain(head) {
+            let Some(name) = self.names.get(key) else { continue };
+            let (Some(got), Some(file)) = (self.files.shape(name), self.files.file(name)) else { continue };
             if got != shape {
                 let (got, expected) = (got.to_vec(), shape.clone());
-                problems.push(ModelError::WeightShape { key: key.clone(), file: file.to_owned(), got, expected });
+                problems.push(ModelError::WeightShape { key: name.to_string(), file: file.to_owned(), got, expected });
             }
-            problems.extend(self.files.float_dtype(key).err());
+            problems.extend(self.files.float_dtype(name).err());
         }
-        // Some exporters write the tied head too; it is a copy of the embedding.
-        let tied = |key: &str| config.tie_word_embeddings && key == "lm_head.weight";
-        let unused: Vec<&str> = self.files.keys().filter(|k| !expected.contains_key(*k) && !tied(k)).collect();
-        if let Some(first) = unused.first() {
+        if let Some(first) = self.unused.first() {
             let file = self.files.file(first).unwrap_or(self.dir).to_owned();
-            problems.push(ModelError::UnusedWeights { count: unused.len(), first: first.to_string(), file });
+            problems.push(ModelError::UnusedWeights { count: self.unused.len(), first: first.to_string(), file });
         }
         problems
     }
 
     fn tensor<const D: usize>(&self, key: &str) -> Result<Tensor<D>, ModelError> {
-        Ok(Tensor::from_data(self.files.read(key)?, self.device))
+        let name = self.names.get(key).copied().unwrap_or(key);
+        Ok(Tensor::from_data(self.files.read(name)?, self.device))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use nextmem_model::{Decoder, LoraAdapter, ModelError, PeftConfig, TensorFiles, load_adapter, load_decoder, save_adapter};
+use nextmem_model::{Decoder, LoraAdapter, ModelError, PeftConfig, TensorFiles, adapter_notes, load_adapter, load_decoder, save_adapter};
 
 /// Largest difference over the largest value.
 const TOLERANCE: f32 = 1e-5;
@@ -42,8 +42,9 @@ fn every_variation_computes_what_peft_computes() {
     let plain = logits(&base(), None, &expected);
     assert!(relative(&plain, &expected.read_f32("base.logits").unwrap()) < TOLERANCE);
     let names = ["bf16", "f16", "rslora", "patterns", "rslora-patterns", "regex-targets", "all-linear", "other-task"];
+    let edited = ["alpha-general-first", "alpha-special-first", "fewer-targets", "excluded", "one-layer", "default-names"];
     let saved = tempfile::tempdir().unwrap();
-    for name in names {
+    for name in names.into_iter().chain(edited) {
         let wanted = expected.read_f32(&format!("{name}.logits")).unwrap();
         let adapter = open(&fixtures().join("peft").join(name)).unwrap();
         let error = relative(&logits(&base(), Some(&adapter), &expected), &wanted);
@@ -55,6 +56,18 @@ fn every_variation_computes_what_peft_computes() {
         save_adapter(&adapter, &PeftConfig { r: 2, lora_alpha: 6.0 }, &dir).unwrap();
         let error = relative(&logits(&base(), Some(&open(&dir).unwrap()), &expected), &wanted);
         assert!(error < TOLERANCE, "{name}, saved: {error}");
+    }
+}
+
+#[test]
+fn what_peft_passes_over_is_told() {
+    let notes = |name: &str| adapter_notes(&fixtures().join("peft").join(name), base().config()).unwrap();
+    for name in ["bf16", "patterns", "regex-targets", "all-linear", "alpha-general-first", "default-names"] {
+        assert_eq!(notes(name), Vec::<String>::new(), "{name}");
+    }
+    for (name, count, first) in [("fewer-targets", 2, "layers.0.mlp.down_proj"), ("excluded", 1, "v_proj"), ("one-layer", 3, "layers.0")] {
+        let told = notes(name);
+        assert!(told.len() == 1 && told[0].contains(&format!("factors of {count} modules")) && told[0].contains(first), "{name}: {told:?}");
     }
 }
 

@@ -126,6 +126,27 @@ pub fn described(url: &str, options: &Options) -> Result<(Option<Checksum>, Opti
     Ok((tag.and_then(|tag| Checksum::parse(tag.trim_start_matches("W/").trim_matches('"'))), size))
 }
 
+/// The first bytes of a file, fewer where it ends; for what is decided before the rest comes.
+///
+/// # Errors
+/// [`DownloadError`]; there is one attempt.
+pub fn first_bytes(url: &str, count: u64, options: &Options) -> Result<Vec<u8>, DownloadError> {
+    let failed = |why: String| DownloadError::Request { url: url.into(), why };
+    let mut request = agent(url, options.stall).get(url).header(header::RANGE, format!("bytes=0-{}", count.saturating_sub(1)));
+    if let Some(token) = &options.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = request.call().map_err(|error| failed(error.to_string()))?;
+    let status = response.status();
+    if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
+        return Err(refused(url, status, options));
+    }
+    // A server that sends the whole file is cut off.
+    let mut bytes = Vec::new();
+    response.into_body().into_reader().take(count).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(bytes)
+}
+
 /// The file that is there, if it is the one that is wanted.
 fn keep(dest: &Path, options: &Options) -> Result<Downloaded, DownloadError> {
     let disk = |source| DownloadError::Disk { path: dest.to_owned(), done: 0, source };

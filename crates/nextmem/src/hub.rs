@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result, bail};
 use clap::Args;
 use indicatif::HumanBytes;
-use nextmem_model::{DecoderConfig, ModelError, audit_decoder, check_encoder};
+use nextmem_model::{Tokenizer, audit_decoder, check_decoder, untied_note};
 
 use crate::cli::BadInput;
 use crate::device;
@@ -13,10 +13,13 @@ use crate::download::{self, DownloadError, Network, with_bar};
 
 mod cache;
 mod listing;
+mod wanted;
 
 use cache::{Repo, endpoint, link, token};
 pub use cache::{advice, located};
 use listing::{Listing, RemoteFile};
+pub use wanted::too_many;
+use wanted::{Kind, Wanted};
 
 /// What is fetched, and where to.
 #[derive(Debug, Args)]
@@ -39,15 +42,6 @@ pub struct Options {
     network: Network,
 }
 
-/// What a repository is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Decoder,
-    Encoder,
-    Adapter,
-    Unknown,
-}
-
 /// Downloads, checks and prints the directory.
 ///
 /// # Errors
@@ -68,9 +62,9 @@ pub fn fetch(options: &Options) -> Result<()> {
     if let Some(file) = files.iter().find(|file| file.checksum.is_none() && !options.any) {
         bail!(BadInput(format!("{}: the hub gives no checksum of it; add --any to take it as it comes", file.url)));
     }
-    let kind = kind(&listing, &repo, &files, options, &how, scratch.path())?;
-
     let dir = options.out.clone().unwrap_or_else(|| repo.snapshot(&listing.commit));
+    let wanted = Wanted { repo: &repo, files: &files, options, how: &how, scratch: scratch.path(), dir: &dir };
+    let kind = wanted.kind(&listing)?;
     announce(&repo, revision, &listing, &files, &dir);
     for file in &files {
         let how = download::Options { checksum: file.checksum.clone(), size: file.size, ..how.clone() };
@@ -78,6 +72,11 @@ pub fn fetch(options: &Options) -> Result<()> {
         match (&options.out, &file.checksum) {
             (None, Some(checksum)) => {
                 let blob = repo.blobs().join(checksum.hex());
+                // On a file system without links it may be here under its name alone.
+                if !blob.exists() && place.is_file() {
+                    with_bar(&file.name, &file.url, &place, &how).map_err(|e| explained(e.into(), &repo, revision))?;
+                    continue;
+                }
                 with_bar(&file.name, &file.url, &blob, &how).map_err(|e| explained(e.into(), &repo, revision))?;
                 link(&blob, &place, file.name.split('/').count() + 1)?;
             }
@@ -88,10 +87,14 @@ pub fn fetch(options: &Options) -> Result<()> {
         repo.point(revision, &listing.commit)?;
     }
     if kind == Kind::Decoder && options.files.is_empty() {
-        let problems: Vec<String> = audit_decoder(&dir, &device::host()).iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = audit_decoder(&dir, &device::host()).into_iter().map(|e| format!("{:#}", Error::from(e))).collect();
         if !problems.is_empty() {
             bail!(BadInput(format!("{}: as published, but not a whole checkpoint: {}", repo.as_str(), problems.join("; "))));
         }
+        let note = check_decoder(&dir, &device::host()).ok().and_then(|loaded| untied_note(&dir, &loaded));
+        let prompts = Tokenizer::open(&dir).and_then(|tokenizer| tokenizer.check_prompts()).err();
+        let prompts = prompts.map(|error| format!("it cannot be asked with this tokenizer: {:#}", Error::from(error)));
+        note.into_iter().chain(prompts).for_each(|note| eprintln!("note: {note}"));
     }
     println!("{}", dir.display());
     let named = options.out.is_none() && revision == "main";
@@ -118,30 +121,6 @@ fn chosen(listing: &Listing, repo: &Repo, options: &Options) -> Result<Vec<Remot
         })
     };
     options.files.iter().map(find).collect()
-}
-
-/// Reads `config.json` before anything large comes; what is neither Qwen3 nor BERT is refused with the reason.
-fn kind(listing: &Listing, repo: &Repo, files: &[RemoteFile], options: &Options, how: &download::Options, scratch: &Path) -> Result<Kind> {
-    let Some(config) = files.iter().find(|file| file.name == "config.json") else {
-        if listing.has("adapter_config.json") {
-            return Ok(Kind::Adapter);
-        }
-        if options.any || !options.files.is_empty() {
-            return Ok(Kind::Unknown);
-        }
-        bail!(BadInput(format!("{}: has neither config.json nor adapter_config.json; add --any to take it as it is", repo.as_str())));
-    };
-    let how = download::Options { checksum: config.checksum.clone(), size: config.size, ..how.clone() };
-    download::download(&config.url, &scratch.join("config.json"), &how, &mut |_| {})
-        .map_err(|e| explained(e.into(), repo, &options.revision))?;
-    let reason = match (DecoderConfig::open(scratch), check_encoder(scratch)) {
-        (Ok(_), _) => return Ok(Kind::Decoder),
-        (_, Ok(())) => return Ok(Kind::Encoder),
-        _ if options.any || !options.files.is_empty() => return Ok(Kind::Unknown),
-        (Err(ModelError::Config { reason, .. }), _) => reason,
-        (Err(error), _) => error.to_string(),
-    };
-    bail!(BadInput(format!("{}: config.json: {reason}; nothing was downloaded (--any takes it as it is)", repo.as_str())))
 }
 
 fn announce(repo: &Repo, revision: &str, listing: &Listing, files: &[RemoteFile], dir: &Path) {

@@ -1,11 +1,14 @@
 //! The trained parts of a NextMem on disk, and how they go together: token rows, deltas, stage 1 merged, stage 2 apart.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, Encoder, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer, load_adapter, load_decoder,
+    Autoencoder, Decoder, DecoderConfig, Encoder, LoraAdapter, ModelError, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer,
+    adapter_notes, has_saved_embeddings, load_adapter, load_adapter_on, untied_note,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +108,46 @@ pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencod
 /// An encoder beside a decoder: a PEFT directory, or a Hugging Face one.
 pub fn encoder(dir: &Path, decoder: &Decoder, device: &Device) -> Result<Encoder> {
     Ok(match dir.join("adapter_config.json").exists() {
-        true => Encoder::Adapter(load_adapter(dir, decoder.config(), device)?),
-        false => Encoder::Full(Box::new(load_decoder(dir, device)?)),
+        true => Encoder::Adapter(adapter_on(dir, decoder, device)?),
+        false => Encoder::Full(Box::new(whole(dir, device)?)),
     })
+}
+
+/// A whole model; what is odd about it is told.
+fn whole(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
+    let decoder = nextmem_model::load_decoder(dir, device)?;
+    tell(untied_note(dir, decoder.config()));
+    Ok(decoder)
+}
+
+/// An adapter on a decoder; what is odd about it is told.
+fn adapter_on(dir: &Path, decoder: &Decoder, device: &Device) -> Result<LoraAdapter, ModelError> {
+    let adapter = load_adapter_on(dir, decoder, device)?;
+    tell(adapter_notes(dir, decoder.config())?);
+    Ok(adapter)
+}
+
+/// Prints notes, each once in a process.
+fn tell(notes: impl IntoIterator<Item = String>) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    for note in notes {
+        if TOLD.lock().is_ok_and(|mut told| told.insert(note.clone())) {
+            eprintln!("note: {note}");
+        }
+    }
+}
+
+/// Whether an adapter can be loaded on a model of those sizes; embeddings that were saved with it are compared with those of
+/// `base`, if that is there.
+///
+/// # Errors
+/// As [`load_adapter_on`].
+pub fn adapter_fits(dir: &Path, base: Option<&Path>, sizes: &DecoderConfig, device: &Device) -> Result<()> {
+    match base.filter(|_| has_saved_embeddings(dir)) {
+        Some(base) => load_adapter_on(dir, &load_backbone(base, device)?, device)?,
+        None => load_adapter(dir, sizes, device)?,
+    };
+    Ok(())
 }
 
 /// The decoder after stage 1, its adapter merged, and the special-token rows.
@@ -116,17 +156,17 @@ pub fn after_stage1(parts: &Parts, sod: u32, device: &Device) -> Result<(Decoder
         None => Ok((load_backbone(&parts.backbone, device)?, None)),
         Some(dir) if dir.join("adapter_config.json").exists() => {
             let base = load_backbone(&parts.backbone, device)?;
-            let adapter = load_adapter(dir, base.config(), device)?;
+            let adapter = adapter_on(dir, &base, device)?;
             let special = read_special(dir, base.config().hidden_size, device)?.map(|delta| SpecialDelta { sod, delta });
             Ok((adapter.merge(base), special))
         }
-        Some(dir) => Ok((load_decoder(dir, device)?, None)),
+        Some(dir) => Ok((whole(dir, device)?, None)),
     }
 }
 
 /// Reads a backbone; rows of special tokens that its tokenizer does not have yet start as the official code starts them.
 pub fn load_backbone(dir: &Path, device: &Device) -> Result<Decoder> {
-    let decoder = load_decoder(dir, device)?;
+    let decoder = whole(dir, device)?;
     if !dir.join("tokenizer.json").exists() {
         return Ok(decoder);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nextmem_data::DataError;
 use nextmem_eval::{Task, check_metric};
-use nextmem_model::{DecoderConfig, Tokenizer, check_decoder, load_adapter};
+use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
 use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ use crate::device;
 use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
 use crate::hashes;
 use crate::hub::{advice, located};
+use crate::parts::adapter_fits;
 use crate::source::{Source, check_eval};
 
 mod identity;
@@ -260,6 +261,10 @@ fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig,
             }
             let config = check_decoder(dir, &device::host()).context("backbone.model")?;
             let tokenizer = Tokenizer::open(dir).context("backbone.model")?;
+            // Before anything is trained for it, what asks questions must know that it can.
+            if e.eval.contextual_qa.is_some() || e.train.pretrain.is_some() || e.baselines.dyprag.is_some() {
+                tokenizer.check_prompts().context("backbone.model: questions are asked with its chat template")?;
+            }
             if tokenizer.vocab_size() > config.vocab_size {
                 bail!(
                     "backbone.model: the tokenizer has {} entries, config.json's vocab_size is {}",
@@ -299,6 +304,7 @@ fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig,
 fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfig) -> Result<Value> {
     let Some(weights) = &e.weights else { return Ok(Value::Null) };
     let mut identity = Vec::new();
+    let mut base = e.backbone.model.as_deref().map(located).filter(|dir| dir.is_dir());
     for (key, dir, trained) in
         [("stage1", &weights.stage1, StageName::Reconstruction), ("stage2", &weights.stage2, StageName::Substitution)]
     {
@@ -310,9 +316,13 @@ fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfi
             bail!("weights.{key}: {}: no such directory; expected a PEFT or a Hugging Face directory{}", dir.display(), advice(dir));
         }
         let fits = match dir.join("adapter_config.json").exists() {
-            true => load_adapter(dir, backbone, &device::host()).map(drop),
-            false => check_decoder(dir, &device::host()).map(drop),
+            true => adapter_fits(dir, base.as_deref(), backbone, &device::host()),
+            false => check_decoder(dir, &device::host()).map(drop).map_err(Into::into),
         };
+        // Stage 2 stands on what stage 1 is, where that is a whole model.
+        if !dir.join("adapter_config.json").exists() {
+            base = Some(dir.clone());
+        }
         fits.with_context(|| format!("weights.{key}"))?;
         identity.push(json!({key: hashes::weights(dir)?}));
     }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_data::sha256_file;
-use nextmem_model::{DecoderConfig, TensorFiles, Tokenizer, audit_decoder, load_adapter};
+use nextmem_model::{
+    DecoderConfig, TensorFiles, Tokenizer, TokenizerError, adapter_notes, audit_decoder, check_adapter_config, check_decoder, untied_note,
+};
 
 use crate::cli::BadInput;
 use crate::device;
-use crate::hub::{advice, located};
-use crate::parts::read_special;
+use crate::hub::{advice, located, too_many};
+use crate::parts::{adapter_fits, read_special};
 
 /// What is checked.
 #[derive(Debug, Args)]
@@ -49,10 +51,18 @@ pub fn verify(options: &Options) -> Result<()> {
     bail!(BadInput(format!("{}: {} problems, expected none; download or write what is named again", dir.display(), problems.len())))
 }
 
+/// An error with what it stems from.
+fn full(error: impl Into<Error>) -> String {
+    format!("{:#}", error.into())
+}
+
 fn checkpoint(dir: &Path) -> (Vec<String>, Vec<String>) {
-    let mut problems: Vec<String> = audit_decoder(dir, &device::host()).iter().map(|e| e.to_string()).collect();
+    let device = device::host();
+    let mut problems: Vec<String> = audit_decoder(dir, &device).into_iter().map(full).collect();
     let mut notes = Vec::new();
-    if let Ok(config) = DecoderConfig::open(dir) {
+    if let Ok(named) = DecoderConfig::open(dir) {
+        // As the weights have it: a head of other values unties a model.
+        let config = check_decoder(dir, &device).unwrap_or(named);
         let head = if config.tie_word_embeddings { "tied" } else { "untied" };
         notes.push(format!(
             "Qwen3, {} layers, hidden {}, {} of {} heads for keys and values, vocabulary {}, {head} head, {} parameters",
@@ -63,12 +73,18 @@ fn checkpoint(dir: &Path) -> (Vec<String>, Vec<String>) {
             config.vocab_size,
             config.num_params()
         ));
+        notes.extend(untied_note(dir, &config).map(|note| format!("note: {note}")));
         match Tokenizer::open(dir) {
-            Ok(t) if t.vocab_size() > config.vocab_size => {
-                problems.push(format!("the tokenizer has {} entries, config.json's vocab_size is {}", t.vocab_size(), config.vocab_size));
+            Ok(t) if t.vocab_size() > config.vocab_size => problems.push(too_many(&t, &config)),
+            Ok(t) => {
+                notes.push(format!("tokenizer: {} entries with [SoD] as {}, ends of text {:?}", t.vocab_size(), t.sod(), t.end_ids()));
+                match t.check_prompts() {
+                    Ok(()) => {}
+                    Err(TokenizerError::NoTemplate) => notes.push("note: no chat template: it cannot be asked questions".into()),
+                    Err(error) => problems.push(full(error)),
+                }
             }
-            Ok(t) => notes.push(format!("tokenizer: {} entries with [SoD] as {}, ends of text {:?}", t.vocab_size(), t.sod(), t.end_ids())),
-            Err(error) => problems.push(error.to_string()),
+            Err(error) => problems.push(full(error)),
         }
     }
     (problems, notes)
@@ -77,18 +93,22 @@ fn checkpoint(dir: &Path) -> (Vec<String>, Vec<String>) {
 fn adapter(dir: &Path, backbone: Option<&Path>) -> (Vec<String>, Vec<String>) {
     let Some(backbone) = backbone else {
         let note = "a PEFT adapter: name its --backbone to check names and shapes".to_string();
-        return (TensorFiles::open_file(&dir.join("adapter_model.safetensors")).err().iter().map(|e| e.to_string()).collect(), vec![note]);
+        let weights = TensorFiles::open_file(&dir.join("adapter_model.safetensors")).map(drop);
+        let problems = [check_adapter_config(&dir.join("adapter_config.json")), weights].into_iter().filter_map(Result::err);
+        return (problems.map(full).collect(), vec![note]);
     };
     let device = device::host();
-    let checked = || -> Result<String> {
+    let checked = || -> Result<Vec<String>> {
         let config = DecoderConfig::open(backbone)?;
-        load_adapter(dir, &config, &device)?;
-        let special = read_special(dir, config.hidden_size, &device)?;
-        Ok(format!("a LoRA that fits {}, special tokens: {}", backbone.display(), if special.is_some() { "yes" } else { "none" }))
+        adapter_fits(dir, Some(backbone), &config, &device)?;
+        let special = if read_special(dir, config.hidden_size, &device)?.is_some() { "yes" } else { "none" };
+        let fits = format!("a LoRA that fits {}, special tokens: {special}", backbone.display());
+        let notes = adapter_notes(dir, &config)?.into_iter().map(|note| format!("note: {note}"));
+        Ok(std::iter::once(fits).chain(notes).collect())
     };
     match checked() {
-        Ok(note) => (Vec::new(), vec![note]),
-        Err(error) => (vec![format!("{error:#}")], Vec::new()),
+        Ok(notes) => (Vec::new(), notes),
+        Err(error) => (vec![full(error)], Vec::new()),
     }
 }
 

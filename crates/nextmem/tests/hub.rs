@@ -1,6 +1,8 @@
 //! `nextmem fetch` against a hub of our own that breaks off, is slow, refuses, redirects, and lies.
 #![allow(clippy::unwrap_used)]
 
+#[path = "hub/early.rs"]
+mod early;
 mod support;
 
 use std::collections::BTreeMap;
@@ -57,7 +59,10 @@ fn one() -> BTreeMap<String, Vec<u8>> {
 fn run(dir: &Dir, server: &Server, args: &[&str], variables: &[(&str, &str)]) -> Outcome {
     let mut command = dir.command(args);
     without_proxies(&mut command);
-    for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HF_")) {
+        command.env_remove(name);
+    }
+    for name in ["HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE"] {
         command.env_remove(name);
     }
     command.env("HF_HOME", dir.path("hf")).env("HF_ENDPOINT", &server.url).envs(variables.iter().copied());
@@ -288,6 +293,7 @@ fn what_cannot_be_used_is_refused_before_weights_come() {
     run(&dir, &server, &["fetch", REPO, "--revision", "../x"], &[]).refused(&["--revision"]);
     run(&dir, &server, &["fetch", REPO, "--file", "other.json"], &[]).refused(&["\"other.json\"", "model.safetensors"]);
     run(&dir, &server, &["fetch", REPO], &[("HF_HUB_OFFLINE", "1")]).refused(&["HF_HUB_OFFLINE"]);
+    run(&dir, &server, &["fetch", REPO], &[("TRANSFORMERS_OFFLINE", "1")]).refused(&["TRANSFORMERS_OFFLINE"]);
     run(&dir, &server, &["fetch", REPO], &[("HF_ENDPOINT", "ftp://x")]).refused(&["HF_ENDPOINT", "ftp://x"]);
     // Not a dense Qwen3.
     let mut config: Value = serde_json::from_slice(&files["config.json"]).unwrap();
@@ -302,7 +308,7 @@ fn what_cannot_be_used_is_refused_before_weights_come() {
     run(&dir, &hub(&pickles, &listing(&pickles)), &["fetch", REPO], &[]).refused(&["no .safetensors", "pytorch_model.bin"]);
     // An adapter and an encoder are of use.
     let adapter = BTreeMap::from([
-        ("stage_1/adapter_config.json".to_string(), b"{}".to_vec()),
+        ("stage_1/adapter_config.json".to_string(), br#"{"peft_type": "LORA", "r": 4, "loss": NaN}"#.to_vec()),
         ("stage_1/adapter_model.safetensors".to_string(), b"x".to_vec()),
         ("stage_1/special_tokens_DTOKENS.pt".to_string(), b"y".to_vec()),
     ]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::ModelError;
+use crate::json::parse_json;
 
 /// Kinds of encoder; they differ in where positions start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,8 @@ pub(super) struct EncoderConfig {
 impl EncoderConfig {
     pub(super) fn open(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::read(&path, source))?;
-        let value = serde_json::from_str(&text).map_err(|e| format!("not valid JSON: {e}"));
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source))?;
+        let value = parse_json(&bytes);
         value.and_then(|value| Self::from_json(&value)).map_err(|reason| ModelError::Config { path, reason })
     }
 

@@ -12,6 +12,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::config::{EncoderConfig, Family};
 use crate::error::ModelError;
+use crate::json::{json_text, parse_json};
 use crate::tokenizer::TokenizerError;
 
 /// The ids of one text.
@@ -59,7 +60,10 @@ impl TextTokenizer {
         let bad = |reason: String| ModelError::Tokenizer(TokenizerError::File { path: path.clone(), reason });
         let mut inner = match of_vocab {
             true => word_piece(&bytes, &settings).map_err(&bad)?,
-            false => Tokenizer::from_bytes(bytes).map_err(|e| bad(format!("not a tokenizer: {e}")))?,
+            false => {
+                let text = json_text(&bytes).map_err(&bad)?;
+                Tokenizer::from_bytes(text.as_bytes()).map_err(|e| bad(format!("not a tokenizer: {e}")))?
+            }
         };
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
@@ -91,8 +95,8 @@ impl TextTokenizer {
 /// `tokenizer_config.json`, empty where there is none.
 fn read_settings(dir: &Path) -> Result<Value, ModelError> {
     let path = dir.join("tokenizer_config.json");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| TokenizerError::File { path, reason: format!("not valid JSON: {e}") }.into()),
+    match std::fs::read(&path) {
+        Ok(bytes) => parse_json(&bytes).map_err(|reason| TokenizerError::File { path, reason }.into()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(source) => Err(ModelError::Io { path, source }),
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Abilities, MemoryMethod, cosine};
 use crate::bert::TextEncoder;
 use crate::error::ModelError;
+use crate::json::parse_json;
 
 /// What BGE v1.5 for English puts before a question; its passages stand alone (model card of `BAAI/bge-*-en-v1.5`).
 pub const BGE_ENGLISH_INSTRUCTION: &str = "Represent this sentence for searching relevant passages: ";
@@ -191,10 +192,8 @@ fn refuse_dense(dir: &Path) -> Result<(), ModelError> {
 }
 
 fn read_json(path: &Path) -> Result<Option<Value>, ModelError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| ModelError::Config { path: path.to_owned(), reason: format!("not valid JSON: {e}") }),
+    match std::fs::read(path) {
+        Ok(bytes) => parse_json(&bytes).map(Some).map_err(|reason| ModelError::Config { path: path.to_owned(), reason }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ModelError::Io { path: path.to_owned(), source }),
     }

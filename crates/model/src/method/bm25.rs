@@ -150,7 +150,7 @@ mod tests {
     fn nothing_to_rank() {
         assert!(Bm25::default().scores("word", &[]).is_empty());
         assert_eq!(Bm25::default().scores("", &["a b", ""]), [0.0, 0.0]);
-        // Passages without words have no mean length; no score is then a number.
+        // Passages without words have no mean length, by which a score would be no number.
         assert_eq!(Bm25::default().scores("word", &["", "..."]), [0.0, 0.0]);
     }
 }

@@ -8,6 +8,7 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use super::settings::Settings;
 use super::{END_OF_TEXT, IM_END, Tokenizer, TokenizerError};
 
 /// Qwen3's pipeline around an empty model (tokenizer.json of Qwen/Qwen3-8B): NFC, its pattern, bytes.
@@ -95,7 +96,7 @@ impl Tokenizer {
             "eos_token": IM_END, "errors": "replace", "model_max_length": 131072, "pad_token": END_OF_TEXT,
             "split_special_tokens": false, "tokenizer_class": "Qwen2Tokenizer", "unk_token": null,
         });
-        Self::new(inner, config, Some(CHAT_TEMPLATE.into()), Vec::new(), Path::new("tokenizer.json"))
+        Self::new(inner, Settings::of(config, CHAT_TEMPLATE), Vec::new(), Path::new("tokenizer.json"))
     }
 }
 

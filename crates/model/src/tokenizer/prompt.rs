@@ -1,16 +1,10 @@
 //! The chat template, and the prompts that ask a question of latents or of text.
 
-use std::io::Write;
+use minijinja::value::ValueKind;
+use minijinja::{Value, context};
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Value, context};
-use serde::Serialize;
-use serde_json::ser::Formatter;
-
+use super::template::render;
 use super::{Tokenizer, TokenizerError, template_error};
-
-/// Instructions that a template may take, each worth 64 bytes of text; Qwen3's takes about a hundred a message.
-const FUEL: u64 = 1_000_000;
 
 /// Marks where the text of message `n` goes: `OPEN n CLOSE`, two private-use characters that no template contains.
 const OPEN: char = '\u{e000}';
@@ -32,29 +26,6 @@ impl Message {
     }
 }
 
-/// The `tojson` of transformers: `json.dumps(value, ensure_ascii=False)`.
-fn python_json(value: &Value) -> Result<String, minijinja::Error> {
-    let mut text = Vec::new();
-    let failed = |e: String| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, e);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Spaced)).map_err(|e| failed(e.to_string()))?;
-    String::from_utf8(text).map_err(|e| failed(e.to_string()))
-}
-
-/// JSON with a space after every comma and colon, as Python writes it.
-struct Spaced;
-
-impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
-}
-
 impl Tokenizer {
     /// Renders the chat template as transformers' `apply_chat_template` does.
     ///
@@ -62,7 +33,7 @@ impl Tokenizer {
     /// [`TokenizerError::NoTemplate`] without a template, [`TokenizerError::Template`] when it fails.
     pub fn chat(&self, messages: &[Message], add_generation_prompt: bool, enable_thinking: bool) -> Result<String, TokenizerError> {
         let messages: Vec<Value> = messages.iter().map(|m| context! { role => m.role.as_str(), content => m.content.as_str() }).collect();
-        self.render(context! { messages, add_generation_prompt, enable_thinking })
+        self.render(messages.into(), None, add_generation_prompt, enable_thinking)
     }
 
     /// The same for a conversation with tools, as the JSON that transformers takes: a list of messages, which may have
@@ -82,25 +53,52 @@ impl Tokenizer {
             parsed.map(Value::from).map_err(|e| TokenizerError::Template { reason: format!("{name}: expected a JSON list: {e}") })
         };
         let tools = tools.map(|tools| list("tools", tools)).transpose()?;
-        self.render(context! { messages => list("messages", messages)?, tools, add_generation_prompt, enable_thinking })
+        // transformers takes away what is null in a message.
+        let messages = list("messages", messages)?.try_iter().map_err(template_error)?.map(|message| match message.kind() {
+            ValueKind::Map => message.try_iter().map_or(message.clone(), |keys| {
+                let pairs = keys.filter_map(|key| Some((key.clone(), message.get_item(&key).ok()?)));
+                Value::from_pairs(pairs.filter(|(_, value)| !value.is_none()))
+            }),
+            _ => message,
+        });
+        self.render(messages.collect(), tools, add_generation_prompt, enable_thinking)
     }
 
-    fn render(&self, context: Value) -> Result<String, TokenizerError> {
-        let template = self.chat_template.as_deref().ok_or(TokenizerError::NoTemplate)?;
-        let mut environment = Environment::new();
-        // As in transformers; the template calls Python's string methods.
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        // A template comes with a checkpoint: one that never ends, or eats the memory, is refused.
-        environment.set_fuel(Some(FUEL));
-        environment.add_filter("tojson", python_json);
-        environment.render_str(template, context).map_err(template_error)
+    fn render(
+        &self,
+        messages: Value,
+        tools: Option<Value>,
+        add_generation_prompt: bool,
+        enable_thinking: bool,
+    ) -> Result<String, TokenizerError> {
+        let of_tools = self.tool_template.as_deref().filter(|_| tools.is_some());
+        let template = of_tools.or(self.chat_template.as_deref()).ok_or(TokenizerError::NoTemplate)?;
+        let tokens = self.named_tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
+        let rest = [
+            ("messages", messages),
+            ("tools", tools.into()),
+            ("documents", ().into()),
+            ("add_generation_prompt", add_generation_prompt.into()),
+            ("enable_thinking", enable_thinking.into()),
+        ];
+        // What the call says wins over a token of the same name.
+        render(template, Value::from_pairs(tokens.chain(rest))).map_err(template_error)
+    }
+
+    /// Tries the two prompts that are asked with: what a template refuses is then known before there is a model to ask.
+    ///
+    /// # Errors
+    /// As [`chat_ids`](Self::chat_ids) and [`answer_latents_prompt`](Self::answer_latents_prompt).
+    pub fn check_prompts(&self) -> Result<(), TokenizerError> {
+        self.answer_latents_prompt("Where does Alice live?")?;
+        self.answer_text_prompt("Alice lives in Paris.", "Where does Alice live?").map(drop)
     }
 
     /// The ids of a rendered chat in which only the template can produce added tokens.
     ///
     /// The contents of the messages are plain text: `<|im_end|>` in a passage stays eight characters and ends nothing. For
-    /// contents without such strings the ids equal those of the rendered text.
+    /// contents without such strings the ids equal those of the rendered text: a template that does more with a content than
+    /// to put it somewhere and to trim it is refused.
     ///
     /// # Errors
     /// As [`chat`](Self::chat); also for assistant messages, whose text the template rewrites.
@@ -109,9 +107,20 @@ impl Tokenizer {
             let reason = format!("got a message of role `{}`, expected `system` or `user`", other.role);
             return Err(TokenizerError::Template { reason });
         }
-        let marked = |(n, m): (usize, &Message)| Message::new(m.role.as_str(), format!("{OPEN}{n}{CLOSE}"));
+        // A template may ask whether a content is empty, and trim it: only what is between the spaces is marked.
+        let marked = |(n, m): (usize, &Message)| {
+            let content = match m.content.trim() {
+                "" => m.content.clone(),
+                core => m.content.replacen(core, &format!("{OPEN}{n}{CLOSE}"), 1),
+            };
+            Message::new(m.role.as_str(), content)
+        };
         let skeleton: Vec<Message> = messages.iter().enumerate().map(marked).collect();
         let skeleton = self.chat(&skeleton, add_generation_prompt, enable_thinking)?;
+        if fill(&skeleton, messages)? != self.chat(messages, add_generation_prompt, enable_thinking)? {
+            let reason = "the template changes the text of a message or decides by it, expected Qwen3's".into();
+            return Err(TokenizerError::Template { reason });
+        }
         let mut ids = Vec::new();
         let mut rest = skeleton.as_str();
         loop {
@@ -176,7 +185,7 @@ fn fill(skeleton: &str, messages: &[Message]) -> Result<String, TokenizerError> 
     while let Some((before, marked)) = rest.split_once(OPEN) {
         let (content, after) = marked
             .split_once(CLOSE)
-            .and_then(|(number, after)| Some((&messages.get(number.parse::<usize>().ok()?)?.content, after)))
+            .and_then(|(number, after)| Some((messages.get(number.parse::<usize>().ok()?)?.content.trim(), after)))
             .ok_or_else(|| TokenizerError::Template { reason: "the template changes the messages, expected Qwen3's".into() })?;
         text.push_str(before);
         text.push_str(content);

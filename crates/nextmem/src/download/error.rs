@@ -148,5 +148,5 @@ impl fmt::Display for DownloadError {
     }
 }
 
-/// Without a `source`: the system's reason is part of the message, and a printed chain of errors would say it twice.
+// The reason of a disk is in the text already; as a source it would be printed twice.
 impl std::error::Error for DownloadError {}

@@ -86,27 +86,34 @@ pub fn advice(path: &Path) -> String {
     }
 }
 
-/// Makes `link` another name of `blob`, which is `above` directories up and then in `blobs`.
+/// Makes `link` another name of `blob`, which is `above` directories up and then in `blobs`. Where the file system has no
+/// symbolic links, or `HF_HUB_DISABLE_SYMLINKS` forbids them, a plain file with its content, as `huggingface_hub` does.
 pub fn link(blob: &Path, link: &Path, above: usize) -> Result<()> {
     let failed = || format!("cannot write {}", link.display());
     if let Some(dir) = link.parent() {
         std::fs::create_dir_all(dir).with_context(failed)?;
     }
     let mut name = link.file_name().unwrap_or_default().to_os_string();
-    name.push(".link");
+    name.push(format!(".{}.link", std::process::id()));
     let fresh = link.with_file_name(name);
     let _ = std::fs::remove_file(&fresh);
-    #[cfg(unix)]
-    {
-        let target = "../".repeat(above) + "blobs/" + &blob.file_name().unwrap_or_default().to_string_lossy();
-        std::os::unix::fs::symlink(target, &fresh).with_context(failed)?;
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = above;
-        std::fs::hard_link(blob, &fresh).with_context(failed)?;
+    let target = "../".repeat(above) + "blobs/" + &blob.file_name().unwrap_or_default().to_string_lossy();
+    if is_set("HF_HUB_DISABLE_SYMLINKS") || symlink(&target, &fresh).is_err() {
+        // A second name of the same bytes costs no space; on a file system without links of any kind there is one, here.
+        let _ = std::fs::remove_file(&fresh);
+        std::fs::hard_link(blob, &fresh).or_else(|_| std::fs::rename(blob, &fresh)).with_context(failed)?;
     }
     std::fs::rename(&fresh, link).with_context(failed)
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &str, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// A variable that is set to something.
@@ -114,11 +121,42 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_string()).filter(|value| !value.is_empty())
 }
 
+/// Whether a variable says yes, in the words of `huggingface_hub`.
+fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()))
+}
+
 fn path_variable(name: &str) -> Option<PathBuf> {
-    variable(name).map(|value| match value.strip_prefix("~/") {
-        Some(rest) => home().join(rest),
-        None => value.into(),
-    })
+    variable(name).map(|value| expanded(&value, &|name| std::env::var(name).ok(), &home()).into())
+}
+
+/// A path as Python's `expandvars(expanduser(path))` reads it: `~`, `$NAME` and `${NAME}`. What is not set, and the home of
+/// another user, stays as it is written.
+fn expanded(path: &str, variable: &dyn Fn(&str) -> Option<String>, home: &Path) -> String {
+    let path = match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{}{rest}", home.display().to_string().trim_end_matches('/')),
+        _ => path.to_string(),
+    };
+    let mut out = String::new();
+    let mut rest = path.as_str();
+    while let Some(at) = rest.find('$') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let braced = from.strip_prefix("${").and_then(|inner| inner.split_once('}'));
+        let (name, len) = match braced {
+            Some((name, _)) => (name, name.len() + 3),
+            None => {
+                let len = from[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(from.len() - 1);
+                (&from[1..1 + len], 1 + len)
+            }
+        };
+        match variable(name).filter(|_| !name.is_empty()) {
+            Some(value) => out.push_str(&value),
+            None => out.push_str(&from[..len]),
+        }
+        rest = &from[len..];
+    }
+    out + rest
 }
 
 fn home() -> PathBuf {
@@ -138,10 +176,12 @@ fn cache() -> PathBuf {
 /// `HF_ENDPOINT`, or the hub itself.
 ///
 /// # Errors
-/// [`BadInput`] for another scheme than http and https, or where `HF_HUB_OFFLINE` forbids to ask.
+/// [`BadInput`] for another scheme than http and https, or where `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` forbids to ask.
 pub fn endpoint() -> Result<String> {
-    if variable("HF_HUB_OFFLINE").is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())) {
-        bail!(BadInput("HF_HUB_OFFLINE is set: nothing is downloaded; take it away to fetch".into()));
+    // The first that is set decides, as in `huggingface_hub`: `HF_HUB_OFFLINE=0` allows what the other one forbids.
+    let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().find(|name| variable(name).is_some());
+    if let Some(name) = offline.filter(|name| is_set(name)) {
+        bail!(BadInput(format!("{name} is set: nothing is downloaded; take it away to fetch")));
     }
     let url = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
     match url.starts_with("https://") || url.starts_with("http://") {
@@ -181,6 +221,29 @@ mod tests {
         }
         for bad in ["", "/", "a/", "/a", "a/b/c", "../a", "a/..", "a b", "a--b/c", "a/b?c", "a/b#c", "https://x", ".a/b", "a/b%2e"] {
             assert!(Repo::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_are_expanded_as_python_expands_them() {
+        // os.path.expandvars(os.path.expanduser(..)) with HOME=/home/a and B_1=x/y
+        let variable = |name: &str| match name {
+            "HOME" => Some("/home/a".to_string()),
+            "B_1" => Some("x/y".into()),
+            _ => None,
+        };
+        for (path, expected) in [
+            ("$HOME/hf", "/home/a/hf"),
+            ("${HOME}/hf", "/home/a/hf"),
+            ("~/hf", "/home/a/hf"),
+            ("~", "/home/a"),
+            ("/m/$B_1-$B_1.z/~", "/m/x/y-x/y.z/~"),
+            ("$NO/$/${NO}/${B_1", "$NO/$/${NO}/${B_1"),
+            ("~bob/hf", "~bob/hf"),
+            ("/plain path/\u{e9}$B_1", "/plain path/\u{e9}x/y"),
+            ("", ""),
+        ] {
+            assert_eq!(expanded(path, &variable, Path::new("/home/a")), expected, "{path}");
         }
     }
 

@@ -140,7 +140,7 @@ fn serve(mut stream: TcpStream, pages: &Mutex<BTreeMap<String, Page>>, log: &Mut
             stream.write_all(&body)?;
         }
     }
-    let asked = header(&request, "range").map(|r| r["bytes=".len()..].trim_end_matches('-').parse::<usize>().unwrap());
+    let asked = header(&request, "range").map(|r| r["bytes=".len()..].split('-').next().unwrap().parse::<usize>().unwrap());
     let holds = header(&request, "if-range").is_none_or(|seen| seen == tag);
     let start = asked.filter(|_| holds && !matches!(answer, Answer::Whole)).unwrap_or(0);
     if start > 0 && start >= body.len() {
