@@ -7,6 +7,7 @@ use clap::Parser;
 mod analysis;
 mod bench;
 mod bertscore;
+mod children;
 mod cli;
 mod compare;
 mod cost;
