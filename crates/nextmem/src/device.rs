@@ -17,6 +17,7 @@ mod probe;
 mod waiting;
 
 pub use catalog::devices;
+pub use cuda::explained;
 pub use probe::probe;
 
 /// The help of every option that takes a backend.

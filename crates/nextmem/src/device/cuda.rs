@@ -189,6 +189,7 @@ pub fn libcuda() -> Option<PathBuf> {
         "/usr/lib/aarch64-linux-gnu",
         "/usr/lib/wsl/lib",
         "/usr/local/nvidia/lib64",
+        "/usr/local/nvidia/lib",
         "/usr/lib",
     ];
     let dirs = std::env::split_paths(&path).filter(|p| !p.as_os_str().is_empty()).chain(usual.map(PathBuf::from));
