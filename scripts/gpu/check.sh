@@ -242,7 +242,8 @@ train() {
   if [ -n "$tiny" ]; then
     printf 'base = "%s"\nname = "check"\nresults = "%s"\n\n[device]\nbackend = "%s"\n' "$PWD/experiments/portability.toml" "$scratch/results" "$backend" > "$experiment"
   else
-    printf 'base = "%s"\nname = "check"\nresults = "%s"\n\n[device]\nbackend = "%s"\n\n' "$PWD/experiments/nano-text.toml" "$scratch/results" "$backend" > "$experiment"
+    printf 'base = "%s"\nname = "check"\nresults = "%s"\n\n[device]\nbackend = "%s"\n\n[backbone]\nmodel = "%s"\n\n[data.text]\npath = "%s"\n\n' \
+      "$PWD/experiments/nano-text.toml" "$scratch/results" "$backend" "$PWD/datasets/nano-backbone" "$PWD/datasets/pride_and_prejudice.txt" > "$experiment"
     sed -n '/^\[train/,$p' experiments/gpu-text.toml >> "$experiment"
   fi
   nm run "$experiment"

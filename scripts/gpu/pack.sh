@@ -35,7 +35,7 @@ if [ -n "$toolkit" ]; then
   for wheel in "$wheels"/*.whl; do python3 -m zipfile -e "$wheel" "$wheels/site"; done
   [ -d "$wheels/site/nvidia/cu13" ] || { echo "pack.sh: CUDA $toolkit has another layout, expected 13.x" >&2; exit 1; }
   # NVRTC, and the headers that generated kernels reach; not the libraries to link with, nor CCCL's algorithms.
-  tar -C "$wheels/site" -cJf gpu/cuda.tar.xz --exclude '*.a' --exclude '*.alt.so*' --exclude 'libcudart*' --exclude cmake \
+  XZ_OPT="-9 -T0" tar -C "$wheels/site" -cJf gpu/cuda.tar.xz --exclude '*.a' --exclude '*.alt.so*' --exclude 'libcudart*' --exclude cmake \
     --exclude cub --exclude thrust nvidia/cu13
 fi
 (cd gpu && {

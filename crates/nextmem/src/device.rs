@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Once;
 
 use anyhow::{Result, bail};
@@ -104,12 +105,14 @@ pub fn with_environment() {
     let mut missing: Vec<(&str, OsString)> = needed.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
     if cfg!(feature = "cuda") && std::env::var_os(LIBRARIES_BEFORE).is_none() && cuda::libcuda().is_some() {
         let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let mut dirs: Vec<_> = std::env::split_paths(&before).filter(|p| !p.as_os_str().is_empty()).collect();
+        // Where containers put the driver, the loader may not look.
+        dirs.extend(cuda::libcuda().and_then(|path| path.parent().map(Path::to_owned)).filter(|dir| dir.starts_with("/usr/local")));
         if let Some(toolkit) = cuda::toolkit() {
-            let mut dirs: Vec<_> = std::env::split_paths(&before).filter(|p| !p.as_os_str().is_empty()).collect();
             dirs.push(toolkit.libraries);
-            missing.extend(std::env::join_paths(dirs).ok().map(|path| ("LD_LIBRARY_PATH", path)));
             missing.push(("CUDA_PATH", toolkit.root.into_os_string()));
         }
+        missing.extend(std::env::join_paths(dirs).ok().map(|path| ("LD_LIBRARY_PATH", path)));
         missing.push((LIBRARIES_BEFORE, before));
     }
     let Ok(program) = std::env::current_exe() else { return };

@@ -92,24 +92,18 @@ fn toolkits() -> Vec<Toolkit> {
     let mut roots: Vec<PathBuf> = ["CUDA_PATH", "CUDA_HOME", "CUDA_ROOT"].into_iter().filter_map(variable).collect();
     roots.extend(["/usr/local/cuda", "/opt/cuda"].map(PathBuf::from));
     roots.extend(below("/usr/local", "cuda-"));
+    roots.extend(beside("nvcc"));
     roots.extend(variable("CONDA_PREFIX"));
     roots.push("/usr".into());
     let mut found: Vec<Toolkit> = roots.iter().filter_map(|root| Toolkit::at(root, root)).collect();
-    let python = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path).map(|dir| dir.join("python3")).find(|p| p.exists()).and_then(|p| p.canonicalize().ok())
-    });
-    let python = python.and_then(|p| Some(p.parent()?.parent()?.to_owned()));
-    let prefixes = [
-        variable("VIRTUAL_ENV"),
-        variable("CONDA_PREFIX"),
-        python,
-        variable("HOME").map(|h| h.join(".local")),
-        Some("/usr/local".into()),
-        Some("/usr".into()),
-    ];
+    let mut prefixes = beside("python3");
+    prefixes.extend(
+        [variable("VIRTUAL_ENV"), variable("CONDA_PREFIX"), variable("HOME").map(|home| home.join(".local"))].into_iter().flatten(),
+    );
+    prefixes.extend(["/usr/local", "/usr"].map(PathBuf::from));
     let given = std::env::var_os(SITE_PACKAGES).unwrap_or_default();
     let mut sites: Vec<PathBuf> = std::env::split_paths(&given).filter(|p| !p.as_os_str().is_empty()).collect();
-    for lib in prefixes.into_iter().flatten().map(|prefix| prefix.join("lib")) {
+    for lib in prefixes.into_iter().map(|prefix| prefix.join("lib")) {
         sites.extend(below(&lib, "python3").into_iter().flat_map(|dir| ["site-packages", "dist-packages"].map(|s| dir.join(s))));
     }
     for nvidia in sites.iter().map(|site| site.join("nvidia")) {
@@ -118,6 +112,16 @@ fn toolkits() -> Vec<Toolkit> {
         found.extend(Toolkit::at(&nvidia.join("cuda_nvrtc"), &nvidia.join("cuda_runtime")));
     }
     found
+}
+
+/// The roots of a program in the search path, the folders above `bin`: its own, a virtual environment's for example, and
+/// that of what it links to.
+fn beside(program: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(found) = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file()) else { return Vec::new() };
+    let root = |program: PathBuf| program.parent()?.parent().map(Path::to_owned);
+    let target = found.canonicalize().ok();
+    [Some(found), target].into_iter().flatten().filter_map(root).collect()
 }
 
 /// Folders whose names begin so, the last one (the newest version) first.

@@ -45,9 +45,14 @@ impl Found {
     /// The device itself.
     pub fn device(&self) -> Option<Device> {
         #[cfg(feature = "cubecl")]
-        return Some(Device::new(burn::backend::CubeDevice::from_id(burn::tensor::DeviceId::new(self.id.0, self.id.1))));
+        {
+            let id = burn::tensor::DeviceId::new(self.id.0, self.id.1);
+            Some(Device::new(burn::backend::CubeDevice::from_id(id)))
+        }
         #[cfg(not(feature = "cubecl"))]
-        None
+        {
+            None
+        }
     }
 }
 
@@ -129,22 +134,31 @@ fn answer(backend: &str, wanted: bool) -> Answer {
 
 fn first_cuda() -> Option<Device> {
     #[cfg(feature = "cuda")]
-    return Some(Device::cuda(0usize));
+    {
+        Some(Device::cuda(0usize))
+    }
     #[cfg(not(feature = "cuda"))]
-    None
+    {
+        None
+    }
 }
 
 /// The devices of one backend and of no other; burn's own list of a backend asks all of them.
 fn present(backend: &str) -> Vec<Device> {
-    match backend {
-        #[cfg(feature = "cuda")]
-        "cuda" => like(CudaDevice::new(0)),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => adapters(WgpuBackend::Auto),
-        #[cfg(feature = "vulkan")]
-        "vulkan" => adapters(WgpuBackend::Vulkan),
-        _ => Vec::new(),
+    #[cfg(feature = "cuda")]
+    if backend == "cuda" {
+        return like(CudaDevice::new(0));
     }
+    #[cfg(feature = "wgpu")]
+    if backend == "wgpu" {
+        return adapters(WgpuBackend::Auto);
+    }
+    #[cfg(feature = "vulkan")]
+    if backend == "vulkan" {
+        return adapters(WgpuBackend::Vulkan);
+    }
+    let _ = backend;
+    Vec::new()
 }
 
 #[cfg(feature = "wgpu")]

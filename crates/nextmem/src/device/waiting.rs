@@ -43,9 +43,13 @@ fn line(device: &str, seconds: u64, file: &Path) -> String {
 /// The file that compiled kernels are kept in.
 pub fn kernels() -> Option<PathBuf> {
     #[cfg(feature = "cubecl")]
-    return Some(cubecl::environment::path());
+    {
+        Some(cubecl::environment::path())
+    }
     #[cfg(not(feature = "cubecl"))]
-    None
+    {
+        None
+    }
 }
 
 /// Whether the file can be written where it is, or be made there.
