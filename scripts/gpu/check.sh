@@ -176,6 +176,10 @@ nm() { "$program" "$@"; }
 unpack() {
   (cd gpu && sha256sum --quiet -c MANIFEST) || return 1
   xz -dkc gpu/nextmem.xz > "$scratch/nextmem" && chmod +x "$scratch/nextmem" || return 1
+  # Kernels that were compiled before (rehearse.sh), unless this machine has its own.
+  if [ -e gpu/kernels.xz ] && [ ! -e "$XDG_CACHE_HOME/cubecl/default.db" ]; then
+    mkdir -p "$XDG_CACHE_HOME/cubecl" && xz -dkc gpu/kernels.xz > "$XDG_CACHE_HOME/cubecl/default.db" || return 1
+  fi
   [ ! -e gpu/cuda.tar.xz ] || { mkdir -p "$scratch/cuda" && tar -C "$scratch/cuda" -xJf gpu/cuda.tar.xz; }
 }
 

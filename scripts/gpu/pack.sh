@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Packs what travels to a machine that has a GPU but no Rust into gpu/, at most 64 MiB together with the checkout.
-#   scripts/gpu/pack.sh [--program PATH] [--toolkit VERSION] [cargo's options, like --features vulkan]
+#   scripts/gpu/pack.sh [--program PATH] [--kernels FILE] [--toolkit VERSION] [cargo's options, like --features vulkan]
 # Without --program it builds one with CUDA and wgpu. --toolkit adds NVRTC and its headers (Python packages), for a machine that
-# has a driver only: 13.0 for drivers from 580 on.
+# has a driver only: 13.0 for drivers from 580 on. --kernels takes along what rehearse.sh compiled with the same program.
 # There: copy the checkout with gpu/, then  scripts/gpu/check.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 MOST=$((64 * 1024 * 1024))
-program="" toolkit=""
+program="" toolkit="" kernels=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --program) program="${2:?--program needs a path}"; shift 2 ;;
+    --kernels) kernels="${2:?--kernels needs a file, like CACHE/cubecl/default.db}"; shift 2 ;;
     --toolkit) toolkit="${2:?--toolkit needs a version of CUDA, like 13.0}"; shift 2 ;;
     *) break ;;
   esac
@@ -26,6 +27,7 @@ strip -o gpu/nextmem "$program"
 objdump -T gpu/nextmem | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 > gpu/glibc
 git rev-parse --short HEAD > gpu/commit
 xz -T0 -9 gpu/nextmem
+[ -z "$kernels" ] || xz -T0 -9 -c "$kernels" > gpu/kernels.xz
 if [ -n "$toolkit" ]; then
   wheels=$(mktemp -d)
   trap 'rm -rf "$wheels"' EXIT

@@ -6,6 +6,8 @@
 #     PROGRAM     a build with --features cuda
 #     CUDA        a folder with lib*/libnvrtc.so* and include/, like /usr/local/cuda or the wheels' nvidia/cu13
 #     DEVICES     default cuda,cuda:bf16,cuda+unfused
+# With XDG_CACHE_HOME set, the kernels stay in $XDG_CACHE_HOME/cubecl/default.db; `pack.sh --kernels` takes them along, so that
+# the GPU's time is not spent on compiling. What tuning measured here means nothing and is not kept.
 set -euo pipefail
 program=$(realpath "${1:?usage: rehearse.sh PROGRAM CUDA}") cuda=$(realpath "${2:?usage: rehearse.sh PROGRAM CUDA}")
 devices="${3:-cuda,cuda:bf16,cuda+unfused}" experiment="${4:-experiments/portability.toml}"
@@ -13,6 +15,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cc -shared -fPIC -w -o "$work/libcuda.so.1" scripts/gpu/rehearsal/libcuda.c
+export CUBECL_AUTOTUNE_CACHE=0
 export LD_LIBRARY_PATH="$work" CUDA_PATH="$cuda" XDG_CACHE_HOME="${XDG_CACHE_HOME:-$work/cache}"
 "$program" devices
 code=0
