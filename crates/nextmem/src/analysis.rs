@@ -54,8 +54,7 @@ pub struct Options {
     /// Another run of the same data, for `latents` and `rate-distortion`; may be given several times
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// The backend, if not the run's own: flex, wgpu or cuda
-    #[arg(long)]
+    #[arg(long, help = format!("Instead of the run's own. {}", device::HELP))]
     device: Option<String>,
     /// Where the report goes; its samples go beside it [default: RUN/analysis/NAME.json]
     #[arg(long, value_name = "FILE")]

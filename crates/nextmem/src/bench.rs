@@ -1,7 +1,6 @@
 //! `bench`: the same work here and in PyTorch, one after the other on the same machine, as ratios.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -9,6 +8,7 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_model::DecoderConfig;
 use serde_json::{Value, json};
 
+use crate::children;
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::DeviceConfig;
@@ -31,8 +31,7 @@ pub struct Options {
     /// A Hugging Face directory instead, like datasets/nano-backbone
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The backend: flex, wgpu, cuda or vulkan
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = "flex", help = device::HELP)]
     device: String,
     /// f32 or bf16
     #[arg(long, default_value = "f32")]
@@ -82,7 +81,13 @@ pub fn bench(options: &Options) -> Result<()> {
     {
         bail!(BadInput("--batch, --new-tokens, --latents and --rounds must be positive, --tokens at least --latents".into()));
     }
-    let scratch = tempfile::tempdir().context("a temporary directory")?;
+    // Without a peer nobody reads it.
+    let of_pytorch = match options.peer {
+        Some(_) => device::of_pytorch(&device_config).map_err(|e| BadInput(format!("--peer: {e:#}")))?,
+        None => "cpu",
+    };
+    std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
+    let scratch = children::folder()?;
     let host = device::host();
     let (name, config, model) = match (&options.size, &options.model) {
         (Some(size), _) => {
@@ -109,7 +114,7 @@ pub fn bench(options: &Options) -> Result<()> {
     let work = Workload {
         model,
         adapter,
-        device: if options.device == "flex" { "cpu" } else { "cuda" }.into(),
+        device: of_pytorch.into(),
         backend: options.device.clone(),
         dtype: options.dtype.clone(),
         threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -127,24 +132,27 @@ pub fn bench(options: &Options) -> Result<()> {
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         let out = scratch.path().join(format!("ours-{round}.json"));
-        let program = std::env::current_exe().context("this program's own path")?;
-        let status = Command::new(program).arg("bench-worker").args([&file, &out]).status()?;
+        let status = children::wait(children::this_program()?.arg("bench-worker").args([&file, &out]).spawn()?)?;
         if !status.success() {
             bail!("our side of the benchmark ended with {status}; its message is above");
         }
         ours.push(read(&out)?);
+        save(options, &name, &config, &work, &ours, &peer)?;
         if let Some(python) = &options.peer {
             let out = scratch.path().join(format!("peer-{round}.json"));
-            let mut command = Command::new(python);
+            let mut command = children::command(python);
             command.args(["scripts/peer/bench.py", "--workload"]).arg(&file).arg("--out").arg(&out);
-            let status = command.status().with_context(|| format!("starting {}; see scripts/peer/README.md", python.display()))?;
+            device::without_our_libraries(&mut command);
+            let child = command.spawn().with_context(|| format!("starting {}; see scripts/peer/README.md", python.display()))?;
+            let status = children::wait(child)?;
             if !status.success() {
                 bail!("the PyTorch side ended with {status}; see scripts/peer/README.md");
             }
             peer.push(read(&out)?);
         }
     }
-    report(options, &name, &config, &work, &ours, &peer)
+    println!("{}", save(options, &name, &config, &work, &ours, &peer)?);
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Value> {
@@ -234,7 +242,8 @@ fn cost(item: &Item, config: &DecoderConfig, latents: usize, block: usize, dtype
     }
 }
 
-fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload, ours: &[Value], peer: &[Value]) -> Result<()> {
+/// Writes `NAME.md` and `NAME.json` with the rounds so far; returns the table for the terminal.
+fn save(options: &Options, name: &str, config: &DecoderConfig, work: &Workload, ours: &[Value], peer: &[Value]) -> Result<String> {
     let device = ours[0]["device"].as_str().unwrap_or("?").to_string();
     let versions = peer.first().map_or(Value::Null, |p| p["versions"].clone());
     let file = format!("{name}-{}-{}", options.device, options.dtype);
@@ -304,9 +313,7 @@ fn report(options: &Options, name: &str, config: &DecoderConfig, work: &Workload
         "---|".repeat(headers.len()),
     );
     let all = json!({"name": name, "device": device, "backend": options.device, "dtype": options.dtype, "provenance": provenance(), "workload": {"batch": options.batch, "tokens": options.tokens, "new_tokens": options.new_tokens, "latents": options.latents, "threads": work.threads}, "ours": ours, "peer": peer});
-    std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     nextmem_model::write_atomically(&options.out.join(format!("{file}.md")), markdown.as_bytes())?;
     nextmem_model::write_atomically(&options.out.join(format!("{file}.json")), format!("{all:#}\n").as_bytes())?;
-    println!("{table}\n\neverything is in {}", options.out.join(format!("{file}.md")).display());
-    Ok(())
+    Ok(format!("{table}\n\neverything is in {}", options.out.join(format!("{file}.md")).display()))
 }

@@ -146,15 +146,26 @@ enum Verb {
     Portability {
         /// The experiment whose weights, sizes and passages are used
         experiment: PathBuf,
-        /// Devices like `flex,wgpu@1,cuda:bf16` (backend, number, float type); without it every backend of this build in f32
+        /// Devices like `flex,wgpu@1,cuda:bf16,cuda+unfused` (backend, number, float type, without fused operations); without it
+        /// every backend of this build in f32
         #[arg(long, value_delimiter = ',')]
         devices: Vec<String>,
+        /// Only rows with one of these in their name, like `softmax;latents` (names have commas)
+        #[arg(long, value_delimiter = ';')]
+        only: Vec<String>,
         /// Where NAME.md and NAME.json go
         #[arg(long, default_value = "results/portability")]
         out: PathBuf,
     },
     /// Time encoding, decoding, a training step and loading, here and in PyTorch
     Bench(bench::Options),
+    /// One backend's part of `devices`
+    #[command(hide = true)]
+    DeviceProbe {
+        backend: String,
+        #[arg(long)]
+        describe: bool,
+    },
     /// Our part of `bench`
     #[command(hide = true)]
     BenchWorker { workload: PathBuf, out: PathBuf },
@@ -165,8 +176,7 @@ enum Verb {
     Parity {
         /// A directory with base/, stage1/, stage2/, expected.safetensors and meta.json
         dir: PathBuf,
-        /// The backend: flex, wgpu or cuda
-        #[arg(long, default_value = "flex")]
+        #[arg(long, default_value = "flex", help = device::HELP)]
         device: String,
         /// Largest relative error of a float tensor
         #[arg(long, default_value_t = 1e-5)]
@@ -196,8 +206,7 @@ pub struct Model {
     /// Stage 2: a PEFT adapter or a Hugging Face directory
     #[arg(long)]
     pub stage2: Option<PathBuf>,
-    /// The backend when `model` is no run: flex, wgpu or cuda
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = "flex", help = format!("When `model` is no run. {}", device::HELP))]
     pub device: String,
     /// Latents per memory when `model` is no run
     #[arg(long, default_value_t = 15)]
@@ -311,9 +320,10 @@ impl Cli {
                 println!("{}", device::devices());
                 Ok(())
             }
-            Verb::Portability { experiment, devices, out } => {
+            Verb::DeviceProbe { backend, describe } => device::probe(&backend, describe).map_err(failed),
+            Verb::Portability { experiment, devices, only, out } => {
                 ensure_folder(&out).map_err(bad_input)?;
-                portability::portability(&plan(&experiment)?, &devices, &out).map_err(failed)
+                portability::portability(&plan(&experiment)?, &devices, &only, &out).map_err(failed)
             }
             Verb::Bench(options) => bench::bench(&options).map_err(failed),
             Verb::BenchWorker { workload, out } => bench::work(&workload, &out).map_err(failed),

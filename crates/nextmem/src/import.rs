@@ -30,8 +30,7 @@ pub struct Options {
     /// Latents per memory that they were trained for
     #[arg(long, default_value_t = 15)]
     latents: usize,
-    /// The backend that will use them: flex, wgpu or cuda
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = "flex", help = format!("What will use them. {}", crate::device::HELP))]
     device: String,
     /// The float type: f32, bf16 or f16
     #[arg(long, default_value = "f32")]

@@ -11,6 +11,7 @@ mod terminal;
 mod analysis;
 mod bench;
 mod bertscore;
+mod children;
 mod cli;
 mod compare;
 mod cost;

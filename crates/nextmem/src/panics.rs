@@ -69,6 +69,8 @@ pub fn explained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             true => format!(
                 "the device ran out of memory ({said}); use a smaller batch_size, accumulation for the same effective batch, dtype = \"bf16\" or a larger device"
             ),
+            // A driver or compiler that lacks something says so at the first kernel that needs it.
+            false if crate::device::explained(&said) != said => crate::device::explained(&said),
             false => format!("{said}; this should not happen, please report it with what you ran (RUST_BACKTRACE=1 shows more)"),
         }
     })

@@ -2,35 +2,36 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Distribution, Tensor};
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_data::Split;
 use nextmem_model::{Decoder, LoraAdapter, PeftConfig, Tokenizer, save_adapter, save_decoder};
 use nextmem_training::OptimConfig;
-use serde_json::{Value, json};
 
+use crate::children;
 use crate::cli::BadInput;
 use crate::device;
 use crate::experiment::DeviceConfig;
 use crate::parts::Parts;
 use crate::plan::Plan;
 use crate::progress::Bars;
-use crate::run_dir::{RunDir, arguments, provenance};
+use crate::run_dir::RunDir;
 
 mod compare;
 mod operations;
 mod probe;
+mod report;
 mod worker;
 
-use compare::{Outcome, Row, judge};
+use compare::{Outcome, Yardsticks, judge};
 use operations::OPERATIONS;
 use probe::Line;
-use worker::{Job, MODEL_ROWS};
+use report::Section;
+use worker::{Job, MODEL};
 
 pub use worker::work;
 
@@ -47,6 +48,8 @@ const STAND_IN: PeftConfig = PeftConfig { r: 4, lora_alpha: 8.0 };
 #[derive(Clone, Debug)]
 struct Target {
     config: DeviceConfig,
+    /// Whether operations may be fused into one kernel, as they usually are.
+    fused: bool,
     /// Why there is nothing to measure.
     absent: Option<String>,
 }
@@ -54,20 +57,30 @@ struct Target {
 impl Target {
     fn label(&self) -> String {
         let DeviceConfig { backend, index, dtype } = &self.config;
-        if *index == 0 { format!("{backend} {dtype}") } else { format!("{backend}[{index}] {dtype}") }
+        let index = if *index == 0 { String::new() } else { format!("[{index}]") };
+        let fused = if self.fused { "" } else { ", not fused" };
+        format!("{backend}{index} {dtype}{fused}")
     }
 }
 
-/// Compares the devices and writes `NAME.md` and `NAME.json` into `out`.
-pub fn portability(plan: &Plan, devices: &[String], out: &Path) -> Result<()> {
+/// Compares the devices and writes `NAME.md` and `NAME.json` into `out`, anew after every device.
+pub fn portability(plan: &Plan, devices: &[String], only: &[String], out: &Path) -> Result<()> {
+    if let Some(part) = only.iter().find(|part| !rows().any(|row| row.contains(part.as_str()))) {
+        bail!(BadInput(format!("--only: no row has {part:?} in its name; rows are {}", rows().collect::<Vec<_>>().join("; "))));
+    }
     let targets = targets(devices)?;
-    let scratch = tempfile::tempdir().context("a temporary directory for the weights")?;
-    let job = job(plan, scratch.path())?;
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let scratch = children::folder()?;
+    let job = Job { only: only.to_vec(), ..job(plan, scratch.path())? };
     let path = scratch.path().join("job.json");
     std::fs::write(&path, serde_json::to_vec(&job)?).with_context(|| path.display().to_string())?;
 
-    let flex = |dtype: &str| DeviceConfig { backend: "flex".into(), index: 0, dtype: dtype.into() };
-    let truth = ask(&path, &flex("f64"))?;
+    let count = rows().filter(|row| job.wants(row)).count();
+    let flex = |dtype: &str| {
+        let config = DeviceConfig { backend: "flex".into(), index: 0, dtype: dtype.into() };
+        ask(&path, &Target { config, fused: true, absent: None }, count)
+    };
+    let truth = flex("f64")?;
     if let Some((row, how)) = &truth.crashed {
         bail!("the reference, f64 on the CPU, ended in \"{row}\": {how}");
     }
@@ -75,26 +88,37 @@ pub fn portability(plan: &Plan, devices: &[String], out: &Path) -> Result<()> {
         bail!("the reference, f64 on the CPU, failed in \"{row}\": {reason}");
     }
     let shape = (job.latents, plan.backbone.hidden_size);
-    let mut yardsticks: Vec<(String, Outcome)> = Vec::new();
+    let mut known: Vec<(String, Outcome)> = Vec::new();
+    let mut of_flex = |dtype: &str| -> Result<Outcome> {
+        if !known.iter().any(|(d, _)| d == dtype) {
+            known.push((dtype.to_string(), flex(dtype)?));
+        }
+        known.iter().find(|(d, _)| d == dtype).map(|(_, o)| o.clone()).context("flex")
+    };
     let mut sections = Vec::new();
     for target in &targets {
-        if target.absent.is_some() {
-            sections.push(Section { target: target.clone(), device: String::new(), seconds: 0.0, rows: Vec::new() });
-            continue;
+        let mut section = Section { target: target.clone(), device: String::new(), tf32: false, seconds: 0.0, rows: Vec::new() };
+        if target.absent.is_none() {
+            let dtype = &target.config.dtype;
+            let flex = of_flex(dtype)?;
+            let outcome = match target.config.backend.as_str() {
+                "flex" => flex.clone(),
+                _ => ask(&path, target, count)?,
+            };
+            let tf32 = outcome.tf32 && dtype == "f32";
+            let bf16 = if tf32 { Some(of_flex("bf16")?) } else { None };
+            section.rows = judge(&Yardsticks { truth: &truth, flex: &flex, bf16: bf16.as_ref(), dtype, shape }, &outcome);
+            (section.device, section.tf32, section.seconds) = (outcome.device, tf32, outcome.seconds);
         }
-        let dtype = &target.config.dtype;
-        if !yardsticks.iter().any(|(d, _)| d == dtype) {
-            yardsticks.push((dtype.clone(), ask(&path, &flex(dtype))?));
-        }
-        let flex = yardsticks.iter().find(|(d, _)| d == dtype).map(|(_, o)| o).context("flex")?;
-        let outcome = match target.config.backend.as_str() {
-            "flex" => flex.clone(),
-            _ => ask(&path, &target.config)?,
-        };
-        let rows = judge(&truth, flex, &outcome, dtype, shape);
-        sections.push(Section { target: target.clone(), device: outcome.device, seconds: outcome.seconds, rows });
+        sections.push(section);
+        report::save(plan, &sections, targets.len(), out)?;
     }
-    report(plan, &sections, out)
+    report::conclude(plan, &sections, out)
+}
+
+/// The names of everything that is computed.
+fn rows() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|op| op.name).chain(MODEL)
 }
 
 /// What was asked for, or all that this build has; a named device that is not there is an error before any work.
@@ -104,16 +128,17 @@ fn targets(devices: &[String]) -> Result<Vec<Target>> {
     names
         .iter()
         .map(|name| {
-            let (backend, dtype) = name.split_once(':').unwrap_or((name, "f32"));
+            let (device, fused) = name.strip_suffix("+unfused").map_or((name.as_str(), true), |device| (device, false));
+            let (backend, dtype) = device.split_once(':').unwrap_or((device, "f32"));
             let (backend, index) = backend.split_once('@').unwrap_or((backend, "0"));
             let Ok(index) = index.parse() else {
-                bail!(BadInput(format!("--devices: got {name:?}, expected backend[@index][:dtype], like cuda@1:bf16")))
+                bail!(BadInput(format!("--devices: got {name:?}, expected backend[@index][:dtype][+unfused], like cuda@1:bf16")))
             };
             let config = DeviceConfig { backend: backend.into(), index, dtype: dtype.into() };
             match device::find(&config) {
-                Ok(_) => Ok(Target { config, absent: None }),
+                Ok(_) => Ok(Target { config, fused, absent: None }),
                 Err(reason) if named => bail!(BadInput(format!("--devices: {reason:#}"))),
-                Err(reason) => Ok(Target { config, absent: Some(format!("{reason:#}")) }),
+                Err(reason) => Ok(Target { config, fused, absent: Some(format!("{reason:#}")) }),
             }
         })
         .collect()
@@ -168,6 +193,7 @@ fn job(plan: &Plan, scratch: &Path) -> Result<Job> {
         optim: OptimConfig { warmup_steps: 0, ..optim },
         steps: STEPS,
         new_tokens: NEW_TOKENS,
+        only: Vec::new(),
     })
 }
 
@@ -184,23 +210,32 @@ impl ModuleMapper for Disturb {
     }
 }
 
-/// Runs a worker and listens to it.
-fn ask(job: &Path, config: &DeviceConfig) -> Result<Outcome> {
+/// Runs a worker and listens to it; `count` rows are expected.
+fn ask(job: &Path, target: &Target, count: usize) -> Result<Outcome> {
     let started = Instant::now();
-    let program = std::env::current_exe().context("this program's own path")?;
+    let config = &target.config;
     let index = config.index.to_string();
-    let mut child = Command::new(program)
-        .arg("portability-worker")
-        .args([job.as_os_str(), config.backend.as_ref(), index.as_ref(), config.dtype.as_ref()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting a worker process")?;
+    let mut command = children::this_program()?;
+    command.arg("portability-worker").args([job.as_os_str(), config.backend.as_ref(), index.as_ref(), config.dtype.as_ref()]);
+    if !target.fused {
+        // burn then runs every operation by itself.
+        command.env("BURN_FUSION_MAX_EXPLORATIONS", "0");
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting a worker process")?;
     // Drivers chatter; the last thing they say may explain a crash.
     let stderr = child.stderr.take().context("a worker's stderr")?;
-    let chatter = std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).last().unwrap_or_default());
-    let bar = Bars::new(&format!("{} {}", config.backend, config.dtype));
-    bar.begin(0, OPERATIONS.len() + MODEL_ROWS);
+    let chatter = std::thread::spawn(move || {
+        let mut last = String::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.contains("compiling kernels") || line.starts_with("note:") {
+                eprintln!("{line}");
+            }
+            last = line;
+        }
+        last
+    });
+    let bar = Bars::new(&target.label());
+    bar.begin(0, count);
     let (mut outcome, mut at, mut done) = (Outcome::default(), String::from("opening the device"), 0);
     let stdout = BufReader::new(child.stdout.take().context("a worker's stdout")?);
     for line in stdout.lines() {
@@ -212,7 +247,7 @@ fn ask(job: &Path, config: &DeviceConfig) -> Result<Outcome> {
         }
         outcome.hear(line);
     }
-    let status = child.wait().context("a worker process")?;
+    let status = children::wait(child)?;
     let last_words = chatter.join().unwrap_or_default();
     bar.finish("done");
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -221,81 +256,4 @@ fn ask(job: &Path, config: &DeviceConfig) -> Result<Outcome> {
         outcome.crashed = Some((at, format!("the process ended with {status}{words}")));
     }
     Ok(outcome)
-}
-
-/// One device's results.
-struct Section {
-    target: Target,
-    device: String,
-    seconds: f64,
-    rows: Vec<Row>,
-}
-
-impl Section {
-    fn failed(&self) -> Vec<&Row> {
-        self.rows.iter().filter(|r| !r.ok()).collect()
-    }
-
-    fn summary(&self) -> String {
-        match (&self.target.absent, self.failed()[..].first()) {
-            (Some(reason), _) => format!("not measured: {reason}"),
-            (None, None) => format!("all {} rows agree", self.rows.len()),
-            (None, Some(first)) => {
-                format!("{} of {} rows do not agree, the first: {} ({})", self.failed().len(), self.rows.len(), first.row, first.verdict)
-            }
-        }
-    }
-}
-
-/// Markdown and JSON into files, a summary to the terminal, and an error if a device disagrees.
-fn report(plan: &Plan, sections: &[Section], out: &Path) -> Result<()> {
-    let name = &plan.experiment.name;
-    let mut text = format!(
-        "# Portability of {name}\n\nBackbone: {}. Every row is compared with flex in f64; error = largest difference over the largest \
-         value, for ids the share that differs.\nA device may be 20 times as far off as flex is in the same float type, and always 32 \
-         roundings of that type.\n\nCommand: `nextmem {}`\n\n| device | name | seconds | result |\n|---|---|---|---|\n",
-        plan.backbone_label(),
-        arguments(),
-    );
-    let mut shown = Table::new();
-    shown.load_style(UTF8_FULL_CONDENSED).set_header(["device", "name", "result"]);
-    for s in sections {
-        let seconds = if s.target.absent.is_some() { "-".into() } else { format!("{:.0}", s.seconds) };
-        text.push_str(&format!("| {} | {} | {seconds} | {} |\n", s.target.label(), s.device, s.summary()));
-        shown.add_row([s.target.label(), s.device.clone(), s.summary()]);
-    }
-    let used: Vec<String> = OPERATIONS.iter().map(|op| format!("{} ({})", op.name, op.used)).collect();
-    text.push_str(&format!("\nOperations and where they are used: {}.\n", used.join("; ")));
-    for s in sections.iter().filter(|s| s.target.absent.is_none()) {
-        text.push_str(&format!(
-            "\n## {}: {}\n\n| row | shape | error | flex | tolerance | because | verdict |\n|---|---|---|---|---|---|---|\n",
-            s.target.label(),
-            s.device
-        ));
-        for r in &s.rows {
-            let number = |n: Option<f64>| n.map_or("-".to_string(), |n| format!("{n:.1e}"));
-            let Row { row, shape, tolerance, because, verdict, .. } = r;
-            text.push_str(&format!(
-                "| {row} | {shape} | {} | {} | {tolerance:.1e} | {because} | {verdict} |\n",
-                number(r.error),
-                number(r.flex_error)
-            ));
-        }
-    }
-    let devices: Vec<Value> = sections
-        .iter()
-        .map(
-            |s| json!({"device": s.target.config, "name": s.device, "not_measured": s.target.absent, "seconds": s.seconds, "rows": s.rows}),
-        )
-        .collect();
-    let all = json!({"experiment": name, "backbone": plan.backbone_label(), "provenance": provenance(), "devices": devices});
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    nextmem_model::write_atomically(&out.join(format!("{name}.md")), text.as_bytes())?;
-    nextmem_model::write_atomically(&out.join(format!("{name}.json")), format!("{all:#}\n").as_bytes())?;
-    println!("{shown}\n\neverything is in {}", out.join(format!("{name}.md")).display());
-    let wrong: Vec<String> = sections.iter().filter(|s| !s.failed().is_empty()).map(|s| s.target.label()).collect();
-    if !wrong.is_empty() {
-        bail!("{} computes something else than the CPU; the table names the rows", wrong.join(", "));
-    }
-    Ok(())
 }

@@ -10,12 +10,14 @@ use nextmem_training::{Batch, OptimConfig, Stepper, SubstitutionModel, Trainable
 use serde_json::{Value, json};
 
 use super::workload::{Item, Workload};
+use crate::children;
 use crate::device;
 use crate::experiment::DeviceConfig;
 use crate::run_dir::peak_memory_bytes;
 
 /// Times every item and writes the answer in the peer's format.
 pub fn work(workload: &Path, out: &Path) -> Result<()> {
+    children::end_with_parent(workload);
     let work: Workload = serde_json::from_slice(&std::fs::read(workload).with_context(|| workload.display().to_string())?)?;
     let config = DeviceConfig { backend: work.backend.clone(), index: 0, dtype: work.dtype.clone() };
     let device = device::open(&config, 0)?;
@@ -111,7 +113,7 @@ impl Bench<'_> {
         // The peer's optimizer: AdamW with a constant rate.
         let optim = OptimConfig { learning_rate: 1e-4, min_lr_ratio: 1.0, clip_norm: 0.0, ..OptimConfig::example() };
         // On the CPU as in our experiments: a thread for every part of the batch.
-        let shards = if self.work.device == "cpu" { self.work.threads.min(rows.len()) } else { 1 };
+        let shards = if self.work.backend == "flex" { self.work.threads.min(rows.len()) } else { 1 };
         let mut stepper = Stepper::new(model, &optim, usize::MAX, shards);
         let rows = rows.iter().map(|x| substitution_row(x, level, self.work.block, self.work.sod, self.work.eot)).collect();
         let batch = Batch { level, rows };

@@ -1,47 +1,55 @@
 //! `devices`: what this build and this machine offer.
 
-use std::panic::AssertUnwindSafe;
-
 use burn::tensor::Device;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use serde::{Deserialize, Serialize};
 
-use super::{backends, devices_of, float_types};
-use crate::panics;
+use super::{backends, cuda, float_types, host, how_to_build, keep_tuning, probe, waiting};
 
 /// One row of the table.
-struct Row {
-    name: String,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// What the device calls itself.
+    pub name: String,
     driver: String,
     memory: String,
     dtypes: String,
     tensor_cores: String,
 }
 
-/// Every device of every backend in a table, and what to do to get the others.
+/// Every device of every backend in a table, and what to do to get the others. Each backend is asked on its own.
 pub fn devices() -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["backend", "index", "device", "driver", "memory", "dtypes", "tensor cores"]);
+    let mut add = |backend: &str, index: usize, row: Result<Row, String>| {
+        match row {
+            Ok(row) => table.add_row([backend.into(), index.to_string(), row.name, row.driver, row.memory, row.dtypes, row.tensor_cores]),
+            Err(reason) => table.add_row([backend.into(), index.to_string(), format!("cannot be opened: {reason}")]),
+        };
+    };
     let mut missing = Vec::new();
     for backend in backends() {
-        if backend.devices.is_none() {
+        if !backend.built {
             missing.push(format!(
-                "{0}: not in this build; `cargo build --release --features {0}` adds it, and it needs {1}",
-                backend.name, backend.needs
+                "{}: not in this build; {} adds it, and it needs {}",
+                backend.name,
+                how_to_build(backend.name),
+                backend.needs
             ));
             continue;
         }
-        let devices = devices_of(&backend);
-        if devices.is_empty() {
-            missing.push(format!("{}: in this build, but this machine has no such device; it needs {}", backend.name, backend.needs));
+        if backend.name == "flex" {
+            add("flex", 0, Ok(describe("flex", &host())));
+            continue;
         }
-        for (index, device) in devices.iter().enumerate() {
-            match panics::quietly(AssertUnwindSafe(|| describe(backend.name, device))) {
-                Ok(row) => {
-                    table.add_row([backend.name.into(), index.to_string(), row.name, row.driver, row.memory, row.dtypes, row.tensor_cores])
-                }
-                Err(reason) => table.add_row([backend.name.into(), index.to_string(), format!("cannot be opened: {reason}")]),
-            };
+        let answer = probe::ask(backend.name, true);
+        if answer.devices.is_empty() {
+            let reason = answer.reason.map_or("this machine has no such device".into(), |reason| reason);
+            missing.push(format!("{}: in this build, but {reason}; it needs {}", backend.name, backend.needs));
+        }
+        for (index, found) in answer.devices.into_iter().enumerate() {
+            add(backend.name, index, found.row.unwrap_or_else(|| Err("it was not described".into())));
         }
     }
     let mut text = format!(
@@ -50,16 +58,47 @@ pub fn devices() -> String {
     if !missing.is_empty() {
         text.push_str(&format!("\nNot available:\n  {}\n", missing.join("\n  ")));
     }
+    let found = libraries();
+    if !found.is_empty() {
+        text.push_str(&format!("\nLibraries and files:\n  {}\n", found.join("\n  ")));
+    }
     text
 }
 
-fn describe(backend: &str, device: &Device) -> Row {
+/// What the GPU backends use beside the devices.
+fn libraries() -> Vec<String> {
+    let mut lines = Vec::new();
+    if cfg!(feature = "cuda") {
+        let driver = cuda::driver().map_or("version unknown".into(), |v| format!("driver {v}"));
+        lines.push(
+            cuda::libcuda().map_or("cuda: no libcuda in the usual places".into(), |path| format!("cuda: {} ({driver})", path.display())),
+        );
+        lines.push(cuda::toolkit().map_or("cuda: no NVRTC in the usual places".into(), |toolkit| format!("cuda: {}", toolkit.describe())));
+    }
+    if cfg!(feature = "wgpu") {
+        for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+            let Some(value) = std::env::var_os(name) else { continue };
+            for path in std::env::split_paths(&value).filter(|path| !path.exists()) {
+                lines.push(format!("vulkan: {name} names {}, which is not there", path.display()));
+            }
+        }
+    }
+    keep_tuning();
+    if let Some(file) = waiting::kernels() {
+        let state = waiting::writable(&file).map_or_else(|e| format!("cannot be written: {e}"), |()| "reused by later runs".into());
+        lines.push(format!("compiled kernels: {} ({state})", file.display()));
+    }
+    lines
+}
+
+/// A device in words; opens it.
+pub fn describe(backend: &str, device: &Device) -> Row {
     let dtypes = float_types(device).join(", ");
     let Some((name, memory, tensor_cores)) = of_gpu(device) else {
         let memory = available_memory().map_or("-".into(), |bytes| format!("{} free", gib(bytes)));
         return Row { name: cpu_name(), driver: "-".into(), memory, dtypes, tensor_cores: "-".into() };
     };
-    let driver = if backend == "cuda" { nvidia_driver() } else { graphics_driver(&name) };
+    let driver = if backend == "cuda" { cuda::driver() } else { graphics_driver(&name) };
     Row { driver: driver.unwrap_or_else(|| "-".into()), name, memory, dtypes, tensor_cores }
 }
 
@@ -82,12 +121,6 @@ fn of_gpu(_device: &Device) -> Option<(String, String, String)> {
 
 fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
-}
-
-/// The kernel driver's version, where the system tells (Linux).
-fn nvidia_driver() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
-    text.split_whitespace().find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit())).map(String::from)
 }
 
 /// What the graphics API says about the driver of an adapter.

@@ -3,12 +3,16 @@
 //! The yardstick of a row is flex in the device's own float type: what that loses against f64 is what rounding does to
 //! this row, whoever computes it. A device may lose [`AMPLE`] times as much, because it sums in another order, and at
 //! least [`FLOOR`] roundings, because GPUs may be that far off in exp, division and square roots.
+//!
+//! NVIDIA GPUs multiply f32 in TF32, whose factors have 3 bits more than bf16's: rows with products that do not agree in
+//! f32 are held against flex in bf16, an eighth of it, and are said to be in TF32. Rows without products get no such grace.
 
 use std::collections::BTreeMap;
 
 use nextmem_quant::{Nf4Latents, Scales};
 use serde::Serialize;
 
+use super::operations::OPERATIONS;
 use super::probe::Line;
 use super::worker::{CODES, GREEDY, LATENTS, MARGINS};
 
@@ -16,12 +20,16 @@ use super::worker::{CODES, GREEDY, LATENTS, MARGINS};
 const AMPLE: f64 = 20.0;
 /// Roundings that are always allowed: WGSL grants exp 3 + 2 |x| units in the last place.
 const FLOOR: f64 = 32.0;
+/// How much finer TF32 is than bf16.
+const TF32_TO_BF16: f64 = 8.0;
 
 /// What a worker has said.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The device's own name.
     pub device: String,
+    /// Whether it multiplies f32 in TF32.
+    pub tf32: bool,
     /// Rows in order with their shapes.
     pub order: Vec<(String, String)>,
     /// Numbers by row.
@@ -40,7 +48,7 @@ impl Outcome {
     /// Takes in one line.
     pub fn hear(&mut self, line: Line) {
         match line {
-            Line::Device(name) => self.device = name,
+            Line::Device { name, tf32 } => (self.device, self.tf32) = (name, tf32),
             Line::Start(_) => {}
             Line::Floats { row, shape, values } => {
                 self.order.push((row.clone(), shape));
@@ -57,6 +65,11 @@ impl Outcome {
         }
     }
 }
+
+/// The verdict on a row that agrees.
+const OK: &str = "ok";
+/// The verdict on a row that agrees but for products in TF32.
+const OK_IN_TF32: &str = "ok in TF32";
 
 /// One row of a device's table.
 #[derive(Clone, Debug, Serialize)]
@@ -80,7 +93,12 @@ pub struct Row {
 impl Row {
     /// Whether the device agrees.
     pub fn ok(&self) -> bool {
-        self.verdict == "ok"
+        self.verdict.starts_with(OK)
+    }
+
+    /// Whether it agrees as closely as TF32 can, but not as f32 would.
+    pub fn in_tf32(&self) -> bool {
+        self.verdict == OK_IN_TF32
     }
 }
 
@@ -88,7 +106,7 @@ impl Row {
 pub fn rounding(dtype: &str) -> f64 {
     match dtype {
         "bf16" => f64::powi(2.0, -9),
-        "f16" => f64::powi(2.0, -12),
+        "f16" | "tf32" => f64::powi(2.0, -12),
         "f64" => f64::powi(2.0, -54),
         _ => f64::powi(2.0, -25),
     }
@@ -113,10 +131,60 @@ fn differing(got: &[i64], expected: &[i64]) -> f64 {
     wrong as f64 / expected.len().max(1) as f64
 }
 
+/// What rows are held against.
+pub struct Yardsticks<'a> {
+    /// flex in f64.
+    pub truth: &'a Outcome,
+    /// flex in the device's float type.
+    pub flex: &'a Outcome,
+    /// flex in bf16, where the device multiplies in TF32.
+    pub bf16: Option<&'a Outcome>,
+    /// The device's float type.
+    pub dtype: &'a str,
+    /// Latents of a memory and numbers of a latent.
+    pub shape: (usize, usize),
+}
+
+impl Yardsticks<'_> {
+    /// The largest error of a row of numbers in the device's float type, or in TF32, and why.
+    fn of(&self, name: &str, tf32: bool) -> (f64, String) {
+        let (from, dtype, share, label) = match self.bf16.filter(|_| tf32) {
+            Some(bf16) => (bf16, "tf32", AMPLE / TF32_TO_BF16, format!("{AMPLE:.0}/{TF32_TO_BF16:.0} x flex in bf16")),
+            None => (self.flex, self.dtype, AMPLE, format!("{AMPLE:.0} x flex")),
+        };
+        let floor = FLOOR * rounding(dtype);
+        let pair = from.floats.get(name).zip(self.truth.floats.get(name));
+        match pair.map(|(got, expected)| share * relative(got, expected)).filter(|t| t.is_finite()) {
+            Some(error) if error > floor => (error, label),
+            _ => (floor, format!("{FLOOR:.0} roundings of {dtype}")),
+        }
+    }
+
+    /// The largest error of any row, and why.
+    fn tolerance(&self, name: &str, device: &Outcome, tf32: bool) -> (f64, String) {
+        if name == CODES {
+            return codes_tolerance(self.truth, self.of(LATENTS, tf32).0, self.shape);
+        }
+        if let Some(which) = name.strip_prefix(GREEDY) {
+            return greedy_tolerance(self.truth, device, which, self.of("logits", tf32).0);
+        }
+        match self.truth.ids.contains_key(name) {
+            true => (0.0, "ids are equal or not".to_string()),
+            false => self.of(name, tf32),
+        }
+    }
+}
+
+/// Whether a row has products in it: the table's matmuls, and everything that the model computes.
+fn has_products(row: &str) -> bool {
+    row.starts_with("matmul") || !OPERATIONS.iter().any(|op| row.starts_with(op.name))
+}
+
 /// Every row of the reference, judged for one device.
-pub fn judge(truth: &Outcome, flex: &Outcome, device: &Outcome, dtype: &str, shape: (usize, usize)) -> Vec<Row> {
+pub fn judge(yardsticks: &Yardsticks, device: &Outcome) -> Vec<Row> {
+    let Yardsticks { truth, flex, .. } = *yardsticks;
     let mut rows = Vec::new();
-    for (name, dims) in truth.order.iter().filter(|(name, _)| name != MARGINS) {
+    for (name, dims) in truth.order.iter().filter(|(name, _)| !name.starts_with(MARGINS)) {
         let (error, flex_error) = match (truth.floats.get(name), truth.ids.get(name)) {
             (Some(expected), _) => {
                 let of = |o: &Outcome| o.floats.get(name).map(|got| relative(got, expected));
@@ -128,17 +196,17 @@ pub fn judge(truth: &Outcome, flex: &Outcome, device: &Outcome, dtype: &str, sha
             }
             _ => (None, None),
         };
-        let (tolerance, because) = match name.as_str() {
-            CODES => codes_tolerance(truth, tolerance(flex.floats.get(LATENTS).zip(truth.floats.get(LATENTS)), dtype).0, shape),
-            GREEDY => greedy_tolerance(truth, device, tolerance(flex.floats.get("logits").zip(truth.floats.get("logits")), dtype).0),
-            _ if truth.ids.contains_key(name) => (0.0, "ids are equal or not".to_string()),
-            _ => tolerance(flex.floats.get(name).zip(truth.floats.get(name)), dtype),
-        };
+        let (mut tolerance, mut because) = yardsticks.tolerance(name, device, false);
+        let mut fine = OK;
+        if error.is_some_and(|error| error > tolerance) && yardsticks.bf16.is_some() && has_products(name) {
+            (tolerance, because) = yardsticks.tolerance(name, device, true);
+            fine = OK_IN_TF32;
+        }
         let verdict = match (error, &device.crashed) {
-            (Some(error), _) if error <= tolerance => "ok".into(),
+            (Some(error), _) if error <= tolerance => fine.into(),
             (Some(_), _) => "DIFFERS".into(),
             // bf16 on a device without it, for example: nothing to compare.
-            (None, None) if name.contains(": ") => "ok".into(),
+            (None, None) if name.contains(": ") => OK.into(),
             (None, None) => device.failed.values().next().map_or("MISSING".into(), |reason| format!("FAILED: {reason}")),
             (None, Some((at, how))) => format!("NOT REACHED: {how} in \"{at}\""),
         };
@@ -161,15 +229,6 @@ pub fn judge(truth: &Outcome, flex: &Outcome, device: &Outcome, dtype: &str, sha
     rows
 }
 
-fn tolerance(flex_and_truth: Option<(&Vec<f64>, &Vec<f64>)>, dtype: &str) -> (f64, String) {
-    let floor = FLOOR * rounding(dtype);
-    let flex = flex_and_truth.map(|(got, expected)| AMPLE * relative(got, expected)).filter(|t| t.is_finite());
-    match flex {
-        Some(flex) if flex > floor => (flex, format!("{AMPLE:.0} x flex")),
-        _ => (floor, format!("{FLOOR:.0} roundings of {dtype}")),
-    }
-}
-
 /// Codes may differ where the latents' tolerance reaches across the middle between two code values.
 fn codes_tolerance(truth: &Outcome, tolerance: f64, (latents, hidden): (usize, usize)) -> (f64, String) {
     let because = "codes that the tolerance of the latents can turn".to_string();
@@ -186,8 +245,9 @@ fn codes_tolerance(truth: &Outcome, tolerance: f64, (latents, hidden): (usize, u
 }
 
 /// After the first near tie that fell the other way, texts have nothing to do with each other.
-fn greedy_tolerance(truth: &Outcome, device: &Outcome, tolerance: f64) -> (f64, String) {
-    let (Some(expected), Some(got), Some(margins)) = (truth.ids.get(GREEDY), device.ids.get(GREEDY), truth.floats.get(MARGINS)) else {
+fn greedy_tolerance(truth: &Outcome, device: &Outcome, which: &str, tolerance: f64) -> (f64, String) {
+    let (name, margins) = (format!("{GREEDY}{which}"), format!("{MARGINS}{which}"));
+    let (Some(expected), Some(got), Some(margins)) = (truth.ids.get(&name), device.ids.get(&name), truth.floats.get(&margins)) else {
         return (0.0, "ids are equal or not".into());
     };
     match expected.iter().zip(got).position(|(a, b)| a != b) {
@@ -215,7 +275,11 @@ mod tests {
     fn verdict(device: Outcome) -> Vec<(String, bool)> {
         let truth = outcome(vec![line("a", &[1.0, 2.0]), line("b", &[1.0, 4.0])]);
         let flex = outcome(vec![line("a", &[1.0, 2.0]), line("b", &[1.0, 4.001])]);
-        judge(&truth, &flex, &device, "f32", (1, 1)).into_iter().map(|r| (r.verdict.clone(), r.ok())).collect()
+        judge(&yardsticks(&truth, &flex, None), &device).into_iter().map(|r| (r.verdict.clone(), r.ok())).collect()
+    }
+
+    fn yardsticks<'a>(truth: &'a Outcome, flex: &'a Outcome, bf16: Option<&'a Outcome>) -> Yardsticks<'a> {
+        Yardsticks { truth, flex, bf16, dtype: "f32", shape: (1, 1) }
     }
 
     #[test]
@@ -238,10 +302,24 @@ mod tests {
     }
 
     #[test]
+    fn tf32_is_allowed_where_products_are_and_named() {
+        let rows = |a: f64, b: f64| outcome(vec![line("matmul, projection", &[1.0, a]), line("softmax", &[1.0, b])]);
+        let (truth, bf16) = (rows(2.0, 2.0), rows(2.01, 2.01));
+        let judged = |device: Outcome| judge(&yardsticks(&truth, &truth, Some(&bf16)), &device);
+        let good = judged(rows(2.0005, 2.0));
+        assert!(good[0].ok() && good[0].in_tf32() && good[1].ok() && !good[1].in_tf32(), "{good:?}");
+        // Twice the bf16 error is no rounding of TF32, and a softmax multiplies nothing.
+        assert!(!judged(rows(2.03, 2.0))[0].ok());
+        assert!(!judged(rows(2.0, 2.0005))[1].ok());
+        // On a device without TF32 neither is fine.
+        assert!(!judge(&yardsticks(&truth, &truth, None), &rows(2.0005, 2.0))[0].ok());
+    }
+
+    #[test]
     fn ids_may_differ_after_a_near_tie_only() {
         let ids = |values: &[i64]| Line::Ids { row: GREEDY.into(), values: values.to_vec() };
         let truth = outcome(vec![line("logits", &[1.0]), line(MARGINS, &[0.3, 1e-9, 0.2]), ids(&[4, 5, 6])]);
-        let judged = |got: &[i64]| judge(&truth, &truth, &outcome(vec![line("logits", &[1.0]), ids(got)]), "f32", (1, 1))[1].ok();
+        let judged = |got: &[i64]| judge(&yardsticks(&truth, &truth, None), &outcome(vec![line("logits", &[1.0]), ids(got)]))[1].ok();
         assert!(judged(&[4, 5, 6]));
         assert!(judged(&[4, 9, 9]));
         assert!(!judged(&[9, 5, 6]));

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// The device's own name.
-    Device(String),
+    /// The device's own name, and whether it multiplies f32 in TF32.
+    Device { name: String, tf32: bool },
     /// A row is about to be computed; the last one that a crashed worker names is where it crashed.
     Start(String),
     /// Numbers; null is not a number.

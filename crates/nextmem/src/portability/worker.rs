@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operations::{OPERATIONS, Sizes};
 use super::probe::{Line, Probe, emit, floats, values};
+use crate::children;
 use crate::device;
 use crate::experiment::DeviceConfig;
 use crate::panics;
@@ -46,10 +47,27 @@ pub struct Job {
     pub steps: usize,
     /// Tokens to decode.
     pub new_tokens: usize,
+    /// Only rows with one of these in their name; empty: all.
+    pub only: Vec<String>,
 }
 
-/// Rows of the model part, for progress.
-pub const MODEL_ROWS: usize = 7;
+impl Job {
+    /// Whether a row is to be computed.
+    pub fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| row.contains(part.as_str()))
+    }
+}
+
+/// The rows of the model.
+pub const MODEL: [&str; 7] = [
+    "hidden states and logits",
+    LATENTS,
+    GREEDY,
+    "stage 1 loss and gradients",
+    "stage 2 loss and gradients",
+    "stage 1 training steps",
+    "stage 2 training steps",
+];
 
 /// The row of top-two margins, which is not compared but explains differing ids.
 pub const MARGINS: &str = "margins of the greedy ids";
@@ -59,15 +77,18 @@ pub const CODES: &str = "NF4 codes";
 pub const LATENTS: &str = "latents";
 /// The row of decoded ids.
 pub const GREEDY: &str = "greedy ids";
+/// What is behind the names of the rows above, with a number, for the second text of a batch and so on.
+pub const OF_BATCH: &str = ", text ";
 
 /// Computes everything on one device and writes it to stdout.
 pub fn work(job: &Path, config: &DeviceConfig) -> Result<()> {
+    children::end_with_parent(job);
     let job: Job = serde_json::from_slice(&std::fs::read(job).with_context(|| job.display().to_string())?)?;
     let device = device::open(config, 0)?;
-    emit(&Line::Device(device::name(&device)))?;
+    emit(&Line::Device { name: device::name(&device), tf32: device::multiplies_in_tf32(&device) })?;
     let model = autoencoder(&job.parts, job.sod, &device)?;
     let sizes = Sizes::of(model.decoder.config(), job.rank);
-    for operation in OPERATIONS {
+    for operation in OPERATIONS.iter().filter(|op| job.wants(op.name)) {
         row(operation.name, || {
             let mut probe = Probe::new(operation.name, &device);
             (operation.run)(&mut probe, &sizes);
@@ -75,13 +96,16 @@ pub fn work(job: &Path, config: &DeviceConfig) -> Result<()> {
         })?;
     }
     let model = Model { job: &job, model, device };
-    row("hidden states and logits", || model.forward())?;
-    row(LATENTS, || model.encode())?;
-    row(GREEDY, || model.decode())?;
-    row("stage 1 loss and gradients", || model.gradients(&model.stage1(), 0, "stage 1"))?;
-    row("stage 2 loss and gradients", || model.gradients(&model.stage2(), job.latents, "stage 2"))?;
-    row("stage 1 training steps", || model.train(model.stage1(), 0, "stage 1"))?;
-    row("stage 2 training steps", || model.train(model.stage2(), job.latents, "stage 2"))
+    let compute: [&dyn Fn() -> Vec<Line>; MODEL.len()] = [
+        &|| model.forward(),
+        &|| model.encode(),
+        &|| model.decode(),
+        &|| model.gradients(&model.stage1(), 0, "stage 1"),
+        &|| model.gradients(&model.stage2(), job.latents, "stage 2"),
+        &|| model.train(model.stage1(), 0, "stage 1"),
+        &|| model.train(model.stage2(), job.latents, "stage 2"),
+    ];
+    MODEL.iter().zip(compute).filter(|(name, _)| job.wants(name)).try_for_each(|(name, compute)| row(name, compute))
 }
 
 /// Announces a row, computes it, and writes its lines or what went wrong.
@@ -102,7 +126,10 @@ struct Model<'a> {
 impl Model<'_> {
     fn forward(&self) -> Vec<Line> {
         let decoder = &self.model.decoder;
-        let (tokens, _) = token_tensor(&self.job.rows[..1], self.job.sod, &self.device);
+        // All passages, cut to one length: faults of kernels may show in batches only.
+        let shortest = self.job.rows.iter().map(Vec::len).min().unwrap_or(0);
+        let rows: Vec<Vec<u32>> = self.job.rows.iter().map(|row| row[..shortest].to_vec()).collect();
+        let (tokens, _) = token_tensor(&rows, self.job.sod, &self.device);
         let states = decoder.hidden_states(self.model.embed(tokens));
         let (first, last) = (&states[1], &states[states.len() - 1]);
         let seq = last.dims()[1];
@@ -135,21 +162,24 @@ impl Model<'_> {
         self.model.encode(&self.job.rows, self.job.latents)
     }
 
+    /// All texts in one batch; how clearly each id won comes from one pass over the text that was decoded.
     fn decode(&self) -> Vec<Line> {
-        let latents = self.latents().narrow(0, 0, 1);
-        let ids = self.model.decode(latents.clone(), true, self.job.new_tokens, &[], &Decoding::Greedy).remove(0);
-        // How clearly each id won, from one pass over the text that was decoded.
-        let text: Vec<u32> = std::iter::once(self.job.sod).chain(ids.iter().copied().take(ids.len() - 1)).collect();
-        let input = Tensor::cat(vec![latents, self.model.embed_ids(&text)], 1);
-        let seq = input.dims()[1];
-        let hidden = self.model.decoder.hidden(input, &[], None, None).narrow(1, seq - ids.len(), ids.len());
-        let logits = self.model.decoder.logits(hidden);
-        let vocab = logits.dims()[2];
-        let margins = values(logits).chunks(vocab).map(margin).collect();
-        vec![
-            floats(MARGINS, &[ids.len()], margins),
-            Line::Ids { row: GREEDY.into(), values: ids.iter().map(|id| i64::from(*id)).collect() },
-        ]
+        let latents = self.latents();
+        let texts = self.model.decode(latents.clone(), true, self.job.new_tokens, &[], &Decoding::Greedy);
+        let mut lines = Vec::new();
+        for (i, ids) in texts.iter().enumerate() {
+            let text: Vec<u32> = std::iter::once(self.job.sod).chain(ids.iter().copied().take(ids.len() - 1)).collect();
+            let input = Tensor::cat(vec![latents.clone().narrow(0, i, 1), self.model.embed_ids(&text)], 1);
+            let seq = input.dims()[1];
+            let hidden = self.model.decoder.hidden(input, &[], None, None).narrow(1, seq - ids.len(), ids.len());
+            let logits = self.model.decoder.logits(hidden);
+            let vocab = logits.dims()[2];
+            let margins = values(logits).chunks(vocab).map(margin).collect();
+            let which = if i == 0 { String::new() } else { format!("{OF_BATCH}{}", i + 1) };
+            lines.push(floats(format!("{MARGINS}{which}"), &[ids.len()], margins));
+            lines.push(Line::Ids { row: format!("{GREEDY}{which}"), values: ids.iter().map(|id| i64::from(*id)).collect() });
+        }
+        lines
     }
 
     /// Stage 1 with all parameters.
