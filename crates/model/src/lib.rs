@@ -63,6 +63,6 @@ pub use peft::{PeftConfig, load_adapter, peft_factors, save_adapter};
 pub use random_checkpoint::write_random_checkpoint;
 pub use row_adapters::{AdaptedDecoder, RowAdapters, RowFactors};
 pub use special::{SpecialTokensError, read_special_embeddings};
-pub use tensor_files::{TensorFiles, write_atomically};
+pub use tensor_files::{TensorFiles, sync_dir, write_atomically};
 pub use tokenizer::{Message, Tokenizer, TokenizerError, text_prompt};
 pub use weights::{SPECIAL_FILE, SPECIAL_KEY, audit_decoder, check_decoder, load_decoder, save_decoder, save_special_embeddings};

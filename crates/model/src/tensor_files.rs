@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Bytes, DType, TensorData};
 use half::{bf16, f16};
@@ -230,12 +231,46 @@ pub(crate) fn write_safetensors(path: &Path, tensors: &[(String, Vec<usize>, Vec
     write_atomically(path, &bytes)
 }
 
-/// Writes beside the target, then renames: a reader sees the old file or the whole new one.
+/// Writes beside the target, then renames: a reader sees the old file or the whole new one, after a power cut too.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let partial = path.with_file_name(name);
-    std::fs::write(&partial, bytes)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    replace_file(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+/// [`write_atomically`] with the system's reason alone.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // A name that no other process or thread has; `create_new` proves it.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let (partial, mut file) = loop {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let partial = path.with_file_name(name);
+        match File::create_new(&partial) {
+            Ok(file) => break (partial, file),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    };
+    // On disk before it gets its name, or a power cut could leave a named file without its data.
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&partial, path));
+    drop(file);
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.and_then(|()| sync_dir(path.parent().unwrap_or(Path::new("."))))
+}
+
+/// Has the names in a directory written to disk, where the system can do that.
+pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        match File::open(dir)?.sync_all() {
+            // Some file systems have no such thing.
+            Err(e) if !matches!(e.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => return Err(e),
+            _ => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
 }

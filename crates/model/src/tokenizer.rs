@@ -4,7 +4,7 @@
 //! passage. Only templates produce them.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer};
@@ -255,13 +255,9 @@ fn read_json(path: &Path) -> Result<Option<Value>, TokenizerError> {
 
 /// Writes beside the target, then renames.
 fn write(path: &Path, text: &str) -> Result<(), TokenizerError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".tmp");
-    let partial = PathBuf::from(partial);
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)
-        .and_then(|()| std::fs::write(&partial, text))
-        .and_then(|()| std::fs::rename(&partial, path))
+        .and_then(|()| crate::tensor_files::replace_file(path, text.as_bytes()))
         .map_err(|source| TokenizerError::Io { path: path.to_owned(), source })
 }
 

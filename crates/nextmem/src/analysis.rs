@@ -143,6 +143,7 @@ pub fn analyze(options: &Options) -> Result<()> {
         bail!(BadInput("--out names one file, got it with `all`; leave it out, or name one analysis".into()));
     }
     let (plan, parts) = finished(&options.run)?;
+    let _lock = crate::run_dir::DirLock::acquire(&options.run)?;
     let mut config = plan.experiment.analysis.clone().unwrap_or_default();
     config.passages = options.passages.unwrap_or(config.passages);
     config.check()?;

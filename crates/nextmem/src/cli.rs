@@ -10,8 +10,8 @@ use nextmem_model::{ModelError, SpecialTokensError, TokenizerError};
 use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
 use crate::{
-    analysis, bench, compare, data, device, explain, export_hf, hub, import, judge, lm_eval, memory, metrics, parity, plot, portability,
-    reproduce, run, source, tensorboard, verify,
+    analysis, bench, compare, data, device, explain, export_hf, hub, import, interrupt, judge, lm_eval, memory, metrics, parity, plot,
+    portability, reproduce, run, source, tensorboard, verify,
 };
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
@@ -35,9 +35,12 @@ enum Verb {
     Run {
         /// The experiment, like experiments/quickstart.toml
         experiment: PathBuf,
-        /// Delete the other run that the output directory holds
+        /// Delete the files of the other run that the output directory holds; nothing else in it is touched
         #[arg(long)]
         force: bool,
+        /// Where the run's directory goes, instead of what the experiment says
+        #[arg(long)]
+        results: Option<PathBuf>,
     },
     /// Print every key with its origin, sizes, steps and files of an experiment; nothing heavy is loaded
     Explain {
@@ -211,6 +214,9 @@ fn bad_input(error: Error) -> Failure {
 
 /// A file that does not fit is bad input wherever it is found; a full disk is not.
 fn failed(error: Error) -> Failure {
+    if let Some(code) = interrupt::code(&error) {
+        return Failure { error, code };
+    }
     let of_model = |e: &ModelError| !matches!(e, ModelError::Io { .. });
     let bad = error.chain().any(|e| {
         e.downcast_ref::<ModelError>().is_some_and(of_model)
@@ -244,8 +250,12 @@ impl Cli {
     pub fn execute(self) -> Result<(), Failure> {
         device::with_environment();
         match self.verb {
-            Verb::Run { experiment, force } => {
-                let plan = plan(&experiment)?;
+            Verb::Run { experiment, force, results } => {
+                let mut loaded = Experiment::load(&experiment).map_err(bad_input)?;
+                if let Some(results) = results {
+                    loaded.experiment.results = results;
+                }
+                let plan = Plan::resolve(loaded).map_err(bad_input)?;
                 let (device, dir) = run::prepare(&plan, force).map_err(bad_input)?;
                 run::run(&plan, &device, &dir).map_err(failed)
             }

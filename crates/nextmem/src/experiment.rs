@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 mod baselines;
 mod load;
+mod paths;
 
 pub use baselines::BaselinesConfig;
 pub use load::{Loaded, Origin, flatten};
+pub use paths::beside;
 
 /// Everything one run needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub struct Experiment {
     /// Seed of weights, data order and generated data (official code: 1128).
     #[serde(default = "defaults::seed")]
     pub seed: u64,
-    /// Where run directories go.
+    /// Where run directories go; absent: `runs` beside the experiment file.
     #[serde(default = "defaults::results")]
     pub results: PathBuf,
     /// What computes.
@@ -330,6 +332,9 @@ pub struct TaskConfig {
     /// Several prepared files instead, each under its dataset's name in the tables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, PathBuf>,
+    /// Takes a sample of a prepared file with this seed instead of its first items; a larger `limit` goes on with the same sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_seed: Option<u64>,
     /// Passages searched per question (retrieval on facts).
     pub candidates: Option<usize>,
     /// Metric names.
@@ -348,7 +353,7 @@ mod defaults {
         1128
     }
     pub(super) fn results() -> PathBuf {
-        "results".into()
+        "runs".into()
     }
     pub(super) fn dtype() -> String {
         "f32".into()

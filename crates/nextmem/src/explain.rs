@@ -47,6 +47,9 @@ pub fn explain(plan: &Plan) -> Result<String> {
     let (encode, decode) = cost::per_memory(plan);
     let (encode, decode, text) = (cost::scaled(encode, "FLOP"), cost::scaled(decode, "FLOP"), cost::passage_tokens(plan));
     facts.add_row(["one memory".to_string(), format!("encode {encode}, decode {decode}, for a passage of {text} tokens")]);
+    for note in &plan.notes {
+        facts.add_row(["note".to_string(), note.clone()]);
+    }
     for missing in &plan.missing {
         facts.add_row(["missing".to_string(), missing.clone()]);
     }

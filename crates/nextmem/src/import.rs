@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long, default_value = "official")]
     name: String,
     /// Where runs go
-    #[arg(long, default_value = "results")]
+    #[arg(long, default_value = "results/runs")]
     results: PathBuf,
     /// Latents per memory that they were trained for
     #[arg(long, default_value_t = 15)]
@@ -92,24 +92,22 @@ pub fn import(options: &Options) -> Result<()> {
 
 /// The experiment of an imported run.
 fn plan(options: &Options, stage1: &Path, stage2: Option<&Path>) -> Result<Plan> {
-    let weights = WeightsConfig { stage1: Some(stage1.to_owned()), stage2: stage2.map(Path::to_owned) };
-    let quoted = |path: &Path| toml::Value::String(path.to_string_lossy().into_owned());
-    let mut text = format!(
-        "# Imported by `nextmem import`.\nname = {}\nresults = {}\n\n[device]\nbackend = {}\ndtype = {}\n\n[backbone]\nmodel = {}\n\n\
-         [method.nextmem]\nnum_latents = {}\n\n[quant]\n\n[weights]\n",
-        toml::Value::String(options.name.clone()),
-        quoted(&options.results),
-        toml::Value::String(options.device.clone()),
-        toml::Value::String(options.dtype.clone()),
-        quoted(&options.backbone),
+    let quoted = |text: &str| toml::Value::String(text.into());
+    let path = |path: &Path| toml::Value::String(path.to_string_lossy().into_owned());
+    let text = format!(
+        "name = {}\nresults = {}\n[device]\nbackend = {}\ndtype = {}\n[backbone]\nmodel = {}\n[method.nextmem]\nnum_latents = {}\n[quant]\n",
+        quoted(&options.name),
+        path(&options.results),
+        quoted(&options.device),
+        quoted(&options.dtype),
+        path(&options.backbone),
         options.latents,
     );
-    for (key, dir) in [("stage1", &weights.stage1), ("stage2", &weights.stage2)] {
-        if let Some(dir) = dir {
-            text.push_str(&format!("{key} = {}\n", quoted(dir)));
-        }
-    }
-    let experiment: Experiment = toml::from_str(&text).context("the imported experiment")?;
+    let mut experiment: Experiment = toml::from_str(&text).context("the imported experiment")?;
+    experiment.weights = Some(WeightsConfig { stage1: Some(stage1.to_owned()), stage2: stage2.map(Path::to_owned) });
+    // Its paths lead from the run's directory, like those of resolved.toml, so that it can be a `base`.
+    let root = options.results.join(&options.name);
+    let text = format!("# Imported by `nextmem import`.\n{}", toml::to_string(&experiment.portable(&root)?)?);
     let loaded = crate::experiment::Loaded { experiment, text, origins: Default::default() };
     Plan::resolve(loaded).map_err(|e| BadInput(format!("{e:#}")).into())
 }

@@ -20,6 +20,7 @@ pub use options::Options;
 /// Judges every sample file of task 2, writes the verdicts and their scores, and prints a table.
 pub fn judge(options: &Options) -> Result<()> {
     let dir = RunDir::open(&options.run).map_err(|e| BadInput(format!("{e:#}")))?;
+    let _lock = crate::run_dir::DirLock::acquire(&options.run)?;
     let config = options.config(dir.experiment()?.judge)?;
     config.check().map_err(|e| BadInput(e.to_string()))?;
     let sets: Vec<SampleSet> = SampleSet::list(&options.run)?.into_iter().filter(|s| s.task == Task::ContextualQa).collect();

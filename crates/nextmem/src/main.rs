@@ -18,8 +18,10 @@ mod explain;
 mod export_hf;
 mod fetch;
 mod figure;
+mod hashes;
 mod hub;
 mod import;
+mod interrupt;
 mod judge;
 mod lm_eval;
 mod memory;
@@ -46,7 +48,9 @@ fn main() -> ExitCode {
     match panics::explained(|| cli.execute()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("error: {:#}", failure.error);
+            // Work that was interrupted and saved is no error.
+            let prefix = if interrupt::ended_with(failure.code) { "" } else { "error: " };
+            eprintln!("{prefix}{:#}", failure.error);
             ExitCode::from(failure.code)
         }
         Err(reason) => {

@@ -72,7 +72,7 @@ pub fn finished(root: &Path) -> Result<(Plan, Parts)> {
         .map_err(|e| BadInput(format!("{}: {e:#}", root.display())))?;
     let mut parts = Parts::given(&plan.experiment);
     for (name, fingerprint) in plan.stages.iter().filter(|(name, _)| !name.is_baseline()) {
-        let Some(stage) = dir.finished(*name, fingerprint) else {
+        let Some(stage) = dir.usable(*name, fingerprint)? else {
             bail!(BadInput(format!(
                 "{}: no weights of stage `{}`; run its experiment first (`nextmem run`; its text is in {})",
                 root.display(),

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nextmem_data::{DataError, sha256_file};
+use nextmem_data::DataError;
 use nextmem_eval::{Task, check_metric};
 use nextmem_model::{DecoderConfig, Tokenizer, check_decoder, load_adapter};
 use nextmem_training::{LoraConfig, OptimConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::device;
 use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
+use crate::hashes;
 use crate::hub::{advice, located};
 use crate::source::{Source, check_eval};
 
+mod identity;
+mod limits;
+
 /// Raised when the same settings no longer give the same numbers.
-const FINGERPRINT_VERSION: u32 = 1;
+const FINGERPRINT_VERSION: u32 = 2;
 
 /// Everything decided; nothing after this reads the experiment file again.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub struct Plan {
     pub backbone: DecoderConfig,
     /// What identifies the data.
     pub data_identity: Value,
+    /// What decides samples, beside the trained stages; empty where something is missing.
+    decides: Map<String, Value>,
+    /// What is accepted and may not be meant.
+    pub notes: Vec<String>,
     /// What this machine lacks, each with its next step; only an outline has any.
     pub missing: Vec<String>,
 }
@@ -90,9 +98,14 @@ impl Plan {
         if missing.is_empty() {
             check_eval(&source, &e.eval)?;
         }
+        limits::check(e, &backbone)?;
+        let notes = limits::notes(e, &names);
 
         // Pretraining, stage 1 and stage 2 build on one another; baselines build on what stage 2 builds on.
-        let mut before = match weights_identity(e, &names, &backbone)? {
+        let weights = weights_identity(e, &names, &backbone)?;
+        let decides = if missing.is_empty() { identity::of(e, &source, &backbone_identity, &weights)? } else { Map::new() };
+        let training = if missing.is_empty() { source.training_identity()? } else { Value::Null };
+        let mut before = match weights {
             Value::Null => backbone_identity,
             given => json!([backbone_identity, given]),
         };
@@ -108,8 +121,8 @@ impl Plan {
             };
             let before_this = if name.is_baseline() { &before_stage2 } else { &before };
             let all = json!({
-                "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.seed, "data": data_identity,
-                "device": [e.device.backend, e.device.dtype], "before": before_this,
+                "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.seed, "data": training,
+                "shards": e.train.run.shards, "device": [e.device.backend, e.device.dtype], "before": before_this,
             });
             let fingerprint = crate::run_dir::sha256(all.to_string().as_bytes());
             match name {
@@ -120,7 +133,7 @@ impl Plan {
             stages.push((name, fingerprint));
         }
         let dir = e.results.join(&e.name);
-        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, missing, experiment })
+        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, decides, notes, missing, experiment })
     }
 
     /// The name of our backbone in tables.
@@ -230,7 +243,12 @@ fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig,
             let dir = &located(model);
             if !dir.is_dir() {
                 let Some(config) = DecoderConfig::published(&model.to_string_lossy()) else {
-                    bail!("backbone.model: {}: no such directory; expected a Hugging Face checkpoint{}", model.display(), advice(model));
+                    bail!(
+                        "backbone.model: {}: no such directory (paths in an experiment lead from its own folder); expected a Hugging Face \
+                         checkpoint{}",
+                        model.display(),
+                        advice(model)
+                    );
                 };
                 missing.push(format!(
                     "backbone.model: {}: not on this machine; get it with `nextmem fetch {}` ({})",
@@ -249,10 +267,7 @@ fn backbone(e: &Experiment, missing: &mut Vec<String>) -> Result<(DecoderConfig,
                     config.vocab_size
                 );
             }
-            let hash = |name: &str| sha256_file(dir.join(name)).ok();
-            // A sharded checkpoint is identified by its index; hashing 16 GB would be heavy work for a plan.
-            let weights = hash("model.safetensors.index.json").or_else(|| hash("model.safetensors"));
-            Ok((config, json!({"config": hash("config.json"), "weights": weights, "tokenizer": hash("tokenizer.json")})))
+            Ok((config, hashes::weights(dir)?))
         }
         (None, Some(nano)) => {
             if e.train.pretrain.is_none() {
@@ -299,7 +314,7 @@ fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfi
             false => check_decoder(dir, &device::host()).map(drop),
         };
         fits.with_context(|| format!("weights.{key}"))?;
-        identity.push(nextmem_model::fingerprint(&[dir])?);
+        identity.push(json!({key: hashes::weights(dir)?}));
     }
     if identity.is_empty() {
         bail!("[weights]: got nothing, expected stage1 or stage2");
@@ -319,9 +334,10 @@ fn absent<T>(result: Result<T>, missing: &mut Vec<String>) -> Result<Option<T>> 
     }
 }
 
+/// The real text that pretraining reads beside the facts.
 fn text_identity(e: &Experiment) -> Result<Value> {
     match &e.data.text {
-        Some(text) => Ok(json!(sha256_file(&text.path)?)),
+        Some(text) => Ok(json!({"text": hashes::file(&text.path)?, "words": [text.min_words, text.max_words]})),
         None => Ok(Value::Null),
     }
 }

@@ -111,7 +111,11 @@ pub fn reproduce(options: &Options) -> Result<()> {
     let text = std::fs::read_to_string(&path).map_err(|e| {
         BadInput(format!("--scale {}: {}: {e}; expected a recipe of that name, like nano or paper", options.scale, path.display()))
     })?;
-    let recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
+    let mut recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
+    let named = [&mut recipe.main, &mut recipe.analysed].into_iter().chain(&mut recipe.latents);
+    for experiment in named.chain(recipe.ablations.iter_mut().map(|a| &mut a.experiment)) {
+        *experiment = crate::experiment::beside(&path, experiment);
+    }
     let out = options.out.clone().unwrap_or_else(|| Path::new("results/reproduce").join(&options.scale));
     let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
     let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
@@ -154,9 +158,10 @@ impl Reproduction {
     /// The directory of an experiment's run, run first if it is not finished.
     fn finished(&self, path: &Path) -> Result<PathBuf> {
         let plan = Experiment::load(path).and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
-        let dir = RunDir::planned(&plan);
-        if dir.holds(&plan) && dir.join("scores.json").is_file() {
-            return Ok(plan.dir);
+        // That of this machine, else the published one.
+        let found = RunDir::locate(&plan.experiment.results, &plan.experiment.name);
+        if RunDir::open(&found).is_ok_and(|dir| dir.holds(&plan)) && found.join("scores.json").is_file() {
+            return Ok(found);
         }
         if self.no_run {
             bail!(BadInput(format!(

@@ -22,7 +22,7 @@ use crate::parts::{Parts, assemble, encoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::reproduce::tables;
-use crate::run_dir::{RunDir, peak_memory_mib, read_json};
+use crate::run_dir::{DirLock, RunDir, peak_memory_mib, read_json};
 use crate::stages;
 
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
@@ -35,7 +35,7 @@ pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
 pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
     let started = Instant::now();
     let (parts, entries) = stages::train(plan, dir, device)?;
-    dir.manifest(plan, &entries, started.elapsed().as_secs_f64())?;
+    dir.trained(plan, &entries)?;
     if tasks(&plan.experiment).is_empty() {
         eprintln!("no [eval] task: nothing to predict");
     } else {
@@ -131,16 +131,15 @@ fn ways(method: &dyn MemoryMethod, task: Task) -> Vec<(AnswerMode, &'static str)
     }
 }
 
-/// Drops samples of other weights, such as those that come with a clone; those of a killed evaluation are continued.
+/// Drops samples that something else decided, such as those that come with a clone; those of a killed evaluation are continued.
 fn claim_samples(plan: &Plan, dir: &RunDir) -> Result<()> {
-    let stages: Vec<&str> = plan.stages.iter().map(|(_, fingerprint)| fingerprint.as_str()).collect();
-    let marker = dir.join("samples/fingerprint");
-    if std::fs::read_to_string(&marker).ok() == Some(stages.join("\n")) {
+    let identity = plan.sample_identity();
+    if read_json(&dir.join("samples/identity.json")).is_some_and(|kept| kept["hash"] == identity["hash"]) {
         return Ok(());
     }
     let samples = dir.join("samples");
     std::fs::remove_dir_all(&samples).and_then(|()| std::fs::create_dir_all(&samples)).with_context(|| samples.display().to_string())?;
-    dir.write("samples/fingerprint", stages.join("\n").as_bytes())
+    dir.write("samples/identity.json", format!("{identity:#}\n").as_bytes())
 }
 
 fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result<()> {
@@ -188,6 +187,7 @@ fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result
 /// Scores the saved samples of a run again, writes scores.json and table.md, and returns the tables.
 pub fn score(root: &Path) -> Result<String> {
     let dir = RunDir::open(root)?;
+    let _lock = DirLock::acquire(root)?;
     let e = dir.experiment()?;
     let mut scores: Vec<Score> = Vec::new();
     for (task, config) in tasks(&e) {

@@ -9,13 +9,16 @@ use burn::data::dataset::transform::{Mapper, MapperDataset};
 use burn::data::dataset::{Dataset, InMemDataset};
 use nextmem_data::{
     DataError, Fact, FactSet, Facts, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad,
-    sha256_file,
 };
 use nextmem_eval::Task;
 use nextmem_training::Example;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::experiment::{DataConfig, EvalConfig, FactsConfig, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
+use crate::hashes;
 
 /// Retrieval candidates when the experiment names none.
 const CANDIDATES: usize = 20;
@@ -70,14 +73,42 @@ impl Source {
         Ok(match self {
             Self::Nothing => Value::Null,
             Self::Facts(facts, seed) => json!({"facts": nextmem_data::VERSION, "train": facts.train, "seed": seed}),
-            Self::Text(text) => json!({"text": sha256_file(&text.path)?, "words": [text.min_words, text.max_words]}),
+            Self::Text(text) => json!({"text": hashes::file(&text.path)?, "words": [text.min_words, text.max_words]}),
             Self::Squad(squad) => {
-                json!({"train": sha256_file(&squad.train)?, "test": sha256_file(&squad.test)?, "words": squad.max_words})
+                let shared = squad.train == squad.test;
+                json!({"train": hashes::file(&squad.train)?, "test": hashes::file(&squad.test)?, "shared": shared, "words": squad.max_words})
             }
             Self::Prepared(config) => {
-                let sums = |files: &[PathBuf]| files.iter().map(sha256_file).collect::<Result<Vec<_>, _>>();
+                let sums = |files: &[PathBuf]| files.iter().map(|path| hashes::file(path)).collect::<Result<Vec<_>, _>>();
                 json!({"prepared": sums(&config.train)?, "test": sums(&config.test)?, "words": config.max_words})
             }
+        })
+    }
+
+    /// The same of what trains: a test file counts only where it decides which passages are left for training.
+    pub fn training_identity(&self) -> Result<Value> {
+        let mut identity = self.identity()?;
+        if let (Self::Squad(_), Some(parts)) = (self, identity.as_object_mut()) {
+            parts.remove("test");
+        }
+        Ok(identity)
+    }
+
+    /// The same of the items of a task on one dataset: all that decides which item stands at which place of the list, so that a
+    /// larger `limit` goes on with the same list.
+    pub fn items_identity(&self, task: Task, config: &TaskConfig) -> Result<Value> {
+        let drawn = config.sample_seed;
+        if let Some(path) = &config.path {
+            return Ok(json!({"file": hashes::file(path)?, "sample_seed": drawn}));
+        }
+        Ok(match self {
+            Self::Facts(_, seed) if task == Task::Retrieval => {
+                json!({"facts": nextmem_data::VERSION, "seed": seed, "candidates": config.candidates.unwrap_or(CANDIDATES)})
+            }
+            Self::Facts(_, seed) => json!({"facts": nextmem_data::VERSION, "seed": seed}),
+            // The stride that spreads questions over all paragraphs depends on how many are asked for.
+            Self::Squad(_) if task == Task::ContextualQa => json!({"of": self.identity()?, "limit": config.limit}),
+            _ => json!({"of": self.identity()?}),
         })
     }
 
@@ -93,6 +124,9 @@ impl Source {
     /// Refuses a task that this data has nothing for; returns the prepared files that are not there.
     pub fn check_task(&self, task: Task, config: &TaskConfig) -> Result<Vec<String>> {
         let name = task.name();
+        if config.sample_seed.is_some() && config.path.is_none() && config.sets.is_empty() {
+            bail!("eval.{name}.sample_seed: draws from prepared files, but there is neither `path` nor `sets`; remove it or name a file");
+        }
         if !config.sets.is_empty() && config.path.is_some() {
             bail!("eval.{name}: got both `path` and `sets`, expected one of them");
         }
@@ -152,7 +186,7 @@ impl Source {
     /// Task 2 items.
     pub fn qa(&self, config: &TaskConfig) -> Result<Vec<QaItem>> {
         if let Some(path) = &config.path {
-            return Ok(nextmem_data::select(load_qa(path)?, 1, Some(config.limit)));
+            return Ok(chosen(load_qa(path)?, config));
         }
         Ok(match self {
             Self::Facts(_, seed) => nextmem_data::qa_items(*seed, Split::Test, config.limit),
@@ -169,7 +203,7 @@ impl Source {
     /// Task 1 passages.
     pub fn reconstruction(&self, config: &TaskConfig) -> Result<Vec<String>> {
         match &config.path {
-            Some(path) => Ok(nextmem_data::select(load_passages(path)?, 1, Some(config.limit))),
+            Some(path) => Ok(chosen(load_passages(path)?, config)),
             None => self.held_out(Split::Test, config.limit),
         }
     }
@@ -177,7 +211,7 @@ impl Source {
     /// Task 3 items.
     pub fn retrieval(&self, config: &TaskConfig) -> Result<Vec<RetrievalItem>> {
         match (&config.path, self) {
-            (Some(path), _) => Ok(nextmem_data::select(load_retrieval(path)?, 1, Some(config.limit))),
+            (Some(path), _) => Ok(chosen(load_retrieval(path)?, config)),
             (None, Self::Facts(_, seed)) => {
                 Ok(nextmem_data::retrieval_items(*seed, Split::Test, config.limit, config.candidates.unwrap_or(CANDIDATES))?)
             }
@@ -200,6 +234,15 @@ pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
         source.retrieval(&config).map_err(error)?;
     }
     Ok(())
+}
+
+/// The first items of a prepared file, or of a shuffle of it: a larger limit goes on with the same list.
+fn chosen<T>(mut items: Vec<T>, config: &TaskConfig) -> Vec<T> {
+    if let Some(seed) = config.sample_seed {
+        items.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    }
+    items.truncate(config.limit);
+    items
 }
 
 /// Keeps short passages; when one file both trains and tests, a hash of the passage puts a tenth on each held-out side.
@@ -277,4 +320,49 @@ impl Mapper<Fact, Example> for Examples {
 /// Whether an error is one of a data file, for the exit code.
 pub fn is_data_error(error: &anyhow::Error) -> bool {
     error.chain().any(|e| e.is::<DataError>())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_limit_goes_on_with_the_same_sample() {
+        let config = |limit: usize, seed: Option<u64>| -> TaskConfig {
+            let seed = seed.map_or(String::new(), |seed| format!("sample_seed = {seed}\n"));
+            toml::from_str(&format!("limit = {limit}\nmetrics = []\n{seed}")).unwrap()
+        };
+        let items: Vec<usize> = (0..1000).collect();
+        let drawn = |limit, seed| chosen(items.clone(), &config(limit, seed));
+        assert_eq!(drawn(3, None), [0, 1, 2]);
+        assert_eq!(drawn(50, Some(1)), drawn(70, Some(1))[..50]);
+        assert_ne!(drawn(50, Some(1)), drawn(50, Some(2)));
+        // From all of the file, each item once.
+        let mut all = drawn(5000, Some(1));
+        assert!(drawn(50, Some(1)).iter().filter(|i| **i >= 500).count() > 10);
+        all.sort_unstable();
+        assert_eq!(all, items);
+    }
+
+    #[test]
+    fn a_test_file_changes_the_items_and_not_what_trains() {
+        let dir = tempfile::tempdir().unwrap();
+        let [train, test, other] = ["train.json", "test.json", "other.json"].map(|name| {
+            std::fs::write(dir.path().join(name), name).unwrap();
+            dir.path().join(name)
+        });
+        let squad = |test: &PathBuf| Source::Squad(SquadConfig { train: train.clone(), test: test.clone(), max_words: 9 });
+        let task: TaskConfig = toml::from_str("limit = 3\nmetrics = []\n").unwrap();
+        let items = |source: &Source| source.items_identity(Task::Reconstruction, &task).unwrap();
+        assert_eq!(squad(&test).training_identity().unwrap(), squad(&other).training_identity().unwrap());
+        assert_ne!(items(&squad(&test)), items(&squad(&other)));
+        // The same bytes under the same name are not the same split where one file has to serve both sides.
+        std::fs::copy(&train, &other).unwrap();
+        assert_ne!(squad(&train).training_identity().unwrap(), squad(&other).training_identity().unwrap());
+        // The same path with other bytes.
+        let before = items(&squad(&test));
+        std::fs::write(&test, "grown").unwrap();
+        assert_ne!(items(&squad(&test)), before);
+    }
 }

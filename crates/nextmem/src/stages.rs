@@ -11,16 +11,17 @@ use nextmem_data::Split;
 use nextmem_eval::metric::{TextMetric, text_metric};
 use nextmem_model::{Decoder, LoraAdapter, PeftConfig, Tokenizer, load_decoder, save_adapter, save_decoder, save_special_embeddings};
 use nextmem_training::{
-    LoraConfig, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows, TokenModel,
-    Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
+    LoraConfig, Observer, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows,
+    TokenModel, Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
 };
 use serde_json::{Value, json};
 
 use crate::experiment::{Experiment, StageName};
+use crate::interrupt::{self, Noted};
 use crate::parts::{Parts, after_stage1, load_backbone};
 use crate::plan::Plan;
 use crate::progress::Bars;
-use crate::run_dir::{RunDir, read_json};
+use crate::run_dir::{RunDir, provenance, read_json, record_weights, unix_seconds};
 use crate::source::{Source, examples};
 
 mod baselines;
@@ -33,35 +34,33 @@ pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<V
     let e = &plan.experiment;
     let mut parts = Parts::given(e);
     let mut entries = Vec::new();
+    let mut begun = false;
+    plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
     for (name, fingerprint) in &plan.stages {
-        let mut reused = true;
-        if run.finished(*name, fingerprint).is_none() {
-            reused = false;
-            let started = Instant::now();
-            let dir = run.join(name.dir());
-            std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-            discard_other_attempt(&dir, fingerprint)?;
-            device.seed(mix(e.seed, *name as u64));
-            let trainer = Trainer { plan, dir: dir.clone(), device };
-            let outcome = match name {
-                StageName::Pretrain => trainer.pretrain(),
-                StageName::Reconstruction => trainer.reconstruction(&parts),
-                StageName::Substitution => trainer.substitution(&parts),
-                StageName::Icae => trainer.icae(&parts),
-                StageName::Dyprag => trainer.dyprag(&parts),
-            };
-            outcome.with_context(|| format!("stage `{}` of {}", name.dir(), run.root().display()))?;
-            let done = json!({"fingerprint": fingerprint, "weights": WEIGHTS, "seconds": started.elapsed().as_secs_f64().round()});
-            run.write(&format!("{}/done.json", name.dir()), format!("{done:#}\n").as_bytes())?;
-            // The finished weights replace the checkpoints.
+        let dir = run.join(name.dir());
+        let found = run.usable(*name, fingerprint)?;
+        let (reused, done) = match found {
+            Some(found) => {
+                eprintln!("stage `{}`: already done in {}", name.dir(), found.display());
+                (true, found)
+            }
+            None => {
+                if !begun {
+                    run.begin(plan, &entries)?;
+                    begun = true;
+                }
+                train_stage(plan, run, device, (*name, fingerprint), &parts)
+                    .with_context(|| format!("stage `{}` of {}", name.dir(), run.root().display()))?;
+                (false, dir.clone())
+            }
+        };
+        if done == dir {
+            // The finished weights replace the checkpoints; a kill may have come between the two.
             let _ = std::fs::remove_dir_all(dir.join("checkpoint"));
         }
-        let Some(dir) = run.finished(*name, fingerprint) else { bail!("stage `{}` left no weights", name.dir()) };
-        if reused {
-            eprintln!("stage `{}`: already done in {}", name.dir(), dir.display());
-        }
-        entries.push(json!({"stage": name.dir(), "fingerprint": fingerprint, "reused": reused, "dir": dir, "done": read_json(&dir.join("done.json"))}));
-        parts.add(*name, dir.join(WEIGHTS));
+        let left = read_json(&done.join("done.json"));
+        entries.push(json!({"stage": name.dir(), "fingerprint": fingerprint, "reused": reused, "dir": done, "done": left}));
+        parts.add(*name, done.join(WEIGHTS));
     }
     if let (Some(nano), true) = (&e.backbone.nano, plan.stages.iter().any(|(n, _)| *n == StageName::Pretrain))
         && let Some(export) = &nano.export
@@ -72,18 +71,76 @@ pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<V
     Ok((parts, entries))
 }
 
+/// Trains one stage in its directory and notes what it left.
+fn train_stage(plan: &Plan, run: &RunDir, device: &Device, (name, fingerprint): (StageName, &str), parts: &Parts) -> Result<()> {
+    let (started, since) = (Instant::now(), unix_seconds());
+    let dir = run.join(name.dir());
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    discard_other_attempt(&dir, fingerprint)?;
+    device.seed(mix(plan.experiment.seed, name as u64));
+    let trainer = Trainer { plan, dir: dir.clone(), device };
+    let noted = Noted::begin();
+    match name {
+        StageName::Pretrain => trainer.pretrain(),
+        StageName::Reconstruction => trainer.reconstruction(parts),
+        StageName::Substitution => trainer.substitution(parts),
+        StageName::Icae => trainer.icae(parts),
+        StageName::Dyprag => trainer.dyprag(parts),
+    }?;
+    drop(noted);
+    let done = json!({
+        "fingerprint": fingerprint,
+        "weights": WEIGHTS,
+        "files": record_weights(&dir.join(WEIGHTS))?,
+        "seconds": started.elapsed().as_secs_f64().round(),
+        "started_unix_seconds": since,
+        "ended_unix_seconds": unix_seconds(),
+        "made_by": provenance(),
+    });
+    run.write(&format!("{}/done.json", name.dir()), format!("{done:#}\n").as_bytes())
+}
+
 /// Name of the directory in a stage that holds its result.
 pub const WEIGHTS: &str = "weights";
 
-/// Checkpoints of another configuration must not be continued.
+/// Nothing of another configuration, or of another text that the tokenizer was trained on, must be continued.
 fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
     let marker = dir.join("fingerprint");
-    if std::fs::read_to_string(&marker).ok().as_deref() != Some(fingerprint) {
-        let _ = std::fs::remove_dir_all(dir.join("checkpoint"));
-        let _ = std::fs::remove_file(dir.join("metrics.jsonl"));
-        nextmem_model::write_atomically(&marker, fingerprint.as_bytes())?;
+    if std::fs::read_to_string(&marker).ok().as_deref() == Some(fingerprint) {
+        return Ok(());
     }
-    Ok(())
+    let failed = |path: &Path| format!("cannot delete {}", path.display());
+    for name in ["checkpoint", WEIGHTS] {
+        let path = dir.join(name);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| failed(&path))?;
+        }
+    }
+    for name in ["metrics.jsonl", "done.json"] {
+        let path = dir.join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| failed(&path))?;
+        }
+    }
+    Ok(nextmem_model::write_atomically(&marker, fingerprint.as_bytes())?)
+}
+
+/// A bar that passes on the wish to stop.
+struct Watched(Bars);
+
+impl Observer for Watched {
+    fn start(&self, stage: &str, done: usize, total: usize) {
+        self.0.start(stage, done, total);
+    }
+    fn step(&self, step: usize, message: &str) {
+        self.0.step(step, message);
+    }
+    fn end(&self, message: &str) {
+        self.0.end(message);
+    }
+    fn stop(&self) -> bool {
+        interrupt::wanted().is_some()
+    }
 }
 
 struct Trainer<'a> {
@@ -117,7 +174,7 @@ impl Trainer<'_> {
             run: self.experiment().train.run.clone(),
             rows,
             validate,
-            observer: Arc::new(Bars::new(name)),
+            observer: Arc::new(Watched(Bars::new(name))),
         }
     }
 

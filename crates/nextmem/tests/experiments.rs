@@ -27,7 +27,7 @@ fn every_shipped_experiment_explains() {
                 let said = explain(&format!("{folder}/{name}.toml")).good();
                 assert!(said.stdout.contains("parameters") && said.stdout.contains("bytes per memory"), "{}", said.stdout);
                 // A run is looked for under the name of its experiment.
-                assert!(said.stdout.contains(&format!("files in results/{name}:")), "{}", said.stdout);
+                assert!(said.stdout.contains(&format!("files in results/runs/{name}:")), "{}", said.stdout);
                 seen += 1;
             }
         }

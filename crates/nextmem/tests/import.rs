@@ -30,28 +30,28 @@ fn an_imported_release_is_a_run() {
     let import = ["import", "release", "--backbone", "backbone", "--name", "official", "--latents", "15"];
     let said = dir.run(&import).good();
     assert!(said.stdout.contains("stage_1_checkpoint-3092") && said.stdout.contains("stage_2_checkpoint-15"), "{said:?}");
-    dir.run(&import).refused(&["results/official exists", "--name"]);
+    dir.run(&import).refused(&["results/runs/official exists", "--name"]);
 
     // The same latents as the run that the adapters come from; the weights are the same, wherever they lie.
     let latents = |run: &str, file: &str| {
         dir.run(&["encode", run, "Ann lives in Oslo.", "--out", file]).good();
         Weights::read(&dir.path(file)).data
     };
-    assert_eq!(latents("results/official", "a.safetensors"), latents("results/adapt", "b.safetensors"));
+    assert_eq!(latents("results/runs/official", "a.safetensors"), latents("results/adapt", "b.safetensors"));
     assert_ne!(latents("backbone", "c.safetensors"), latents("results/adapt", "b.safetensors"));
     let words = |run: &str, file: &str| dir.run(&["decode", run, file]).good().stdout;
-    assert_eq!(words("results/official", "b.safetensors"), words("results/adapt", "a.safetensors"));
-    dir.run(&["decode", "results/official", "c.safetensors"]).refused(&["memories of backbone", "official"]);
+    assert_eq!(words("results/runs/official", "b.safetensors"), words("results/adapt", "a.safetensors"));
+    dir.run(&["decode", "results/runs/official", "c.safetensors"]).refused(&["memories of backbone", "official"]);
 
     // Evaluated on official prepared files, without any data to train on.
     dir.write("recs.json", r#"["Ann lives in Oslo.", "Bob is a cook."]"#);
     dir.write(
         "eval.toml",
-        "base = \"results/official/experiment.toml\"\nname = \"scored\"\n[method.nextmem]\nmax_new_tokens = 8\n\
+        "base = \"results/runs/official/experiment.toml\"\nname = \"scored\"\n[method.nextmem]\nmax_new_tokens = 8\n\
          [eval.reconstruction]\nlimit = 2\nsets = { squad = \"recs.json\" }\nmetrics = [\"f1\"]\n",
     );
     dir.run(&["run", "eval.toml"]).good();
-    let samples = dir.read("results/scored/samples/reconstruction.squad.sparse.jsonl");
+    let samples = dir.read("results/runs/scored/samples/reconstruction.squad.sparse.jsonl");
     assert_eq!(samples.lines().count(), 2);
 }
 
@@ -68,5 +68,5 @@ fn a_release_that_does_not_fit_leaves_nothing() {
     std::fs::remove_dir_all(dir.path("release/stage_2_checkpoint-20")).unwrap();
     std::fs::remove_file(dir.path("release/stage_1_checkpoint-3092/special_tokens.safetensors")).unwrap();
     import(&[]).refused(&["special_tokens_DTOKENS.pt"]);
-    assert!(!dir.path("results/official").exists());
+    assert!(!dir.path("results/runs/official").exists());
 }

@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
+use nextmem_data::sha256_file;
+use nextmem_model::{sync_dir, write_atomically};
 
-/// The three files of a checkpoint; it is whole when all of them are there.
+/// The three files of a checkpoint; it is whole when all of them are there, each with its checksum beside it.
 pub(crate) const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
 
 /// Writes beside the target, then renames: a file of the final name is always whole.
@@ -28,22 +31,47 @@ fn file(dir: &Path, part: &str, step: usize) -> PathBuf {
     dir.join(format!("{part}-{step}.bpk"))
 }
 
+/// Where the SHA-256 of a part is kept.
+fn sum_file(dir: &Path, part: &str, step: usize) -> PathBuf {
+    dir.join(format!("{part}-{step}.sha256"))
+}
+
+/// Where the loss and the norms since the last logged line are kept, of a stage that was stopped between two.
+fn sums_file(dir: &Path, step: usize) -> PathBuf {
+    dir.join(format!("sums-{step}.json"))
+}
+
 impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
     fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
-        let partial = self.dir.join(format!("partial-{}.bpk", self.part));
-        // A leftover of a killed run is in the way of the writer.
-        let _ = std::fs::remove_file(&partial);
-        record.save(partial.clone())?;
-        // On disk before it gets its name, or a power cut could leave a named file without its data.
-        std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(CheckpointerError::IOError)?;
-        std::fs::rename(&partial, file(&self.dir, self.part, step)).map_err(CheckpointerError::IOError)
+        // A name that no other process or thread has.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let partial = self.dir.join(format!(".tmp-{}-{count}-{}.bpk", std::process::id(), self.part));
+        let written = || -> Result<(), CheckpointerError> {
+            let (io, other) = (CheckpointerError::IOError, |e: String| CheckpointerError::Unknown(e));
+            // A leftover of a killed run with the same number is in the way of the writer.
+            let _ = std::fs::remove_file(&partial);
+            record.save(partial.clone())?;
+            // On disk before it gets its name, or a power cut could leave a named file without its data.
+            std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(io)?;
+            let sum = sha256_file(&partial).map_err(|e| other(e.to_string()))?;
+            write_atomically(&sum_file(&self.dir, self.part, step), format!("{sum}\n").as_bytes()).map_err(|e| other(e.to_string()))?;
+            std::fs::rename(&partial, file(&self.dir, self.part, step)).map_err(io)?;
+            sync_dir(&self.dir).map_err(io)
+        };
+        written().inspect_err(|_| {
+            let _ = std::fs::remove_file(&partial);
+        })
     }
 
     fn delete(&self, step: usize) -> Result<(), CheckpointerError> {
-        match std::fs::remove_file(file(&self.dir, self.part, step)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CheckpointerError::IOError(e)),
-            _ => Ok(()),
+        for path in [file(&self.dir, self.part, step), sum_file(&self.dir, self.part, step)] {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(CheckpointerError::IOError(e)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn restore(&self, step: usize) -> Result<R, CheckpointerError> {
@@ -56,10 +84,30 @@ pub(crate) fn whole(dir: &Path) -> Vec<usize> {
     let entries = std::fs::read_dir(dir).into_iter().flatten();
     let mut steps: Vec<usize> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok())
-        .filter(|step| readable(dir, *step))
+        .filter(|step| undamaged(dir, *step) && readable(dir, *step))
         .collect();
     steps.sort_unstable();
     steps
+}
+
+/// Deletes what does not belong to one of these checkpoints: halves of killed writes, damaged ones.
+pub(crate) fn sweep(dir: &Path, keep: &[usize]) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|n| n.rsplit_once('-')?.1.split('.').next()?.parse::<usize>().ok());
+        let hidden = name.to_str().is_none_or(|n| n.starts_with('.'));
+        if hidden || step.is_none_or(|step| !keep.contains(&step)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether the bytes of all three files are those that were written.
+fn undamaged(dir: &Path, step: usize) -> bool {
+    PARTS.iter().all(|part| {
+        let said = std::fs::read_to_string(sum_file(dir, part, step)).ok();
+        said.is_some() && said.as_deref().map(str::trim) == sha256_file(file(dir, part, step)).ok().as_deref()
+    })
 }
 
 /// Whether burn accepts all three files; it checks headers and sizes and leaves the values on disk.
@@ -68,6 +116,18 @@ fn readable(dir: &Path, step: usize) -> bool {
     <ModuleRecord as Checkpoint>::load(model).is_ok()
         && <OptimizerRecord as Checkpoint>::load(optim).is_ok()
         && <LrSchedulerRecord as Checkpoint>::load(scheduler).is_ok()
+}
+
+/// Keeps the sums since the last logged line, bit for bit.
+pub(crate) fn save_sums(dir: &Path, step: usize, sums: [f64; 2]) -> Result<(), nextmem_model::ModelError> {
+    let bits = serde_json::json!(sums.map(f64::to_bits));
+    write_atomically(&sums_file(dir, step), format!("{bits}\n").as_bytes())
+}
+
+/// The sums kept with a checkpoint; zeros where it was made at a logged line.
+pub(crate) fn read_sums(dir: &Path, step: usize) -> [f64; 2] {
+    let kept = std::fs::read(sums_file(dir, step)).ok();
+    kept.and_then(|bytes| serde_json::from_slice::<[u64; 2]>(&bytes).ok()).map_or([0.0; 2], |bits| bits.map(f64::from_bits))
 }
 
 /// Saves whenever asked and keeps the last two: one may be in the middle of being written.

@@ -17,13 +17,13 @@ pub struct OptimConfig {
     pub min_lr_ratio: f64,
     /// Decoupled weight decay.
     #[serde(default)]
-    pub weight_decay: f32,
+    pub weight_decay: f64,
     /// First moment decay.
     #[serde(default = "defaults::beta_1")]
-    pub beta_1: f32,
+    pub beta_1: f64,
     /// Second moment decay.
     #[serde(default = "defaults::beta_2")]
-    pub beta_2: f32,
+    pub beta_2: f64,
     /// Largest global norm of the gradient (0: no clipping).
     #[serde(default = "defaults::clip_norm")]
     pub clip_norm: f64,
@@ -51,7 +51,9 @@ impl OptimConfig {
     }
 
     pub(crate) fn adamw(&self) -> AdamWConfig {
-        AdamWConfig::new().with_beta_1(self.beta_1).with_beta_2(self.beta_2).with_epsilon(1e-8).with_weight_decay(self.weight_decay)
+        // Kept in f64, so that 0.9 is shown as it was typed; burn has f32.
+        let [beta_1, beta_2, weight_decay] = [self.beta_1, self.beta_2, self.weight_decay].map(|value| value as f32);
+        AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(1e-8).with_weight_decay(weight_decay)
     }
 }
 
@@ -188,10 +190,10 @@ mod defaults {
     pub(super) fn min_lr_ratio() -> f64 {
         0.1
     }
-    pub(super) fn beta_1() -> f32 {
+    pub(super) fn beta_1() -> f64 {
         0.9
     }
-    pub(super) fn beta_2() -> f32 {
+    pub(super) fn beta_2() -> f64 {
         0.98
     }
     pub(super) fn clip_norm() -> f64 {

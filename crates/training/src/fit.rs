@@ -15,7 +15,7 @@ use burn::train::{
 use serde_json::{Value, json};
 
 use crate::batch::{Batch, RowSource};
-use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, whole};
+use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, read_sums, save_sums, sweep, whole};
 use crate::config::{LoopConfig, OptimConfig};
 use crate::error::TrainError;
 use crate::loader::StepLoader;
@@ -31,6 +31,10 @@ pub trait Observer: Send + Sync {
     fn step(&self, step: usize, message: &str);
     /// The stage has ended.
     fn end(&self, message: &str);
+    /// Asked after every step: whether to save a checkpoint and stop.
+    fn stop(&self) -> bool {
+        false
+    }
 }
 
 /// Scores the model by free-running reconstruction; the numbers go to metrics.jsonl as they are.
@@ -60,18 +64,24 @@ pub struct Stage<M> {
 /// autodiff graph.
 ///
 /// # Errors
-/// [`TrainError::Diverged`] when the loss is no number; data, disk and checkpoint errors. What was logged and saved
-/// before stays.
+/// [`TrainError::Diverged`] when the loss is no number, [`TrainError::Stopped`] when the observer asked for it; data, disk and
+/// checkpoint errors. What was logged and saved before stays.
 pub fn fit<M>(model: M, stage: Stage<M>) -> Result<M, TrainError>
 where
     M: LearnerModel + TrainStep<Input = Batch, Output = StepLoss> + InferenceStep<Input = Batch, Output = StepLoss>,
 {
     let checkpoints = stage.dir.join("checkpoint");
     std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::Io { path: checkpoints.clone(), source })?;
-    let saved = whole(&checkpoints);
+    let log = stage.dir.join("metrics.jsonl");
+    let mut saved = whole(&checkpoints);
+    // The newest one whose log has no holes; with holes in all of them the newest is still better than starting again.
+    if let Some(intact) = saved.iter().rposition(|step| logged(&log, *step, &stage)) {
+        saved.truncate(intact + 1);
+    }
+    sweep(&checkpoints, &saved);
     let resumed = saved.last().copied();
     let start = resumed.unwrap_or(0);
-    truncate_log(&stage.dir.join("metrics.jsonl"), start)?;
+    truncate_log(&log, start)?;
 
     let learner = learner(model, &stage.optim, stage.steps);
     let loader = StepLoader::new(stage.rows.clone(), stage.optim.batch_size, stage.optim.accumulation, start, stage.steps);
@@ -93,16 +103,27 @@ where
         return Err(error);
     }
     match result.error {
-        Some(error) => Err(TrainError::Checkpoint(error.to_string())),
+        Some(error) => Err(TrainError::checkpoint(error.to_string())),
         None => Ok(result.model),
     }
+}
+
+/// Whether a log has every line up to a step that an uninterrupted run writes.
+fn logged<M>(path: &Path, until: usize, stage: &Stage<M>) -> bool {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let lines: Vec<Value> = bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let has = |step: usize, loss: bool| lines.iter().any(|line| line["step"] == step && line["loss"].is_null() != loss);
+    let every = |n: usize, loss: bool| n == 0 || (1..=until / n).all(|i| has(i * n, loss));
+    let last = until < stage.steps || has(until, true);
+    every(stage.run.log_every, true) && last && (stage.validate.is_none() || every(stage.run.validate_every, false))
 }
 
 /// Drops what a killed run logged after its last checkpoint, so that the resumed log equals an uninterrupted one.
 fn truncate_log(path: &Path, steps: usize) -> Result<(), TrainError> {
     let io = |source| TrainError::Io { path: path.to_owned(), source };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    // What a damaged disk left of a line is no line.
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(io(e)),
     };
@@ -161,7 +182,9 @@ where
         let io = |source| TrainError::Io { path: path.clone(), source };
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         let mut batches = train.iter();
-        let (mut sum, mut norms, mut message) = (0.0, 0.0, String::from("nothing left to do"));
+        let checkpoints = stage.dir.join("checkpoint");
+        let [mut sum, mut norms] = read_sums(&checkpoints, self.start);
+        let mut message = String::from("nothing left to do");
         let mut since = Instant::now();
         for step in self.start + 1..=stage.steps {
             // 1. Gradients, averaged over the accumulated passes, and a step
@@ -198,11 +221,19 @@ where
             }
             let shown = if level > 0 { format!("level {level}, {message}") } else { message.clone() };
             stage.observer.step(step, &shown);
-            if step % stage.run.checkpoint_every == 0 || last {
-                log.flush().map_err(io)?;
+            let stop = !last && stage.observer.stop();
+            if step % stage.run.checkpoint_every == 0 || last || stop {
+                // A checkpoint on disk must not be ahead of its log.
+                log.sync_data().map_err(io)?;
+                if stop {
+                    save_sums(&checkpoints, step, [sum, norms])?;
+                }
                 if let Some(checkpointer) = &mut components.checkpointer {
                     checkpointer.checkpoint(learner, step, &components.event_store);
                 }
+            }
+            if stop {
+                return Err(TrainError::Stopped { step, steps: stage.steps });
             }
             if components.interrupter.should_stop() {
                 break;

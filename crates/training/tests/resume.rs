@@ -148,7 +148,7 @@ fn a_damaged_checkpoint_does_no_harm() {
                 // An older checkpoint or an error that says so; never a panic or weights read in part.
                 match fit(stage1(8), setting(dir.path(), stage1_rows())) {
                     Ok(model) => assert!(values(&model) == expected, "{part}, {kept}: the resumed weights differ"),
-                    Err(error) => assert!(matches!(error, TrainError::Checkpoint(_)), "{part}, {kept}: {error}"),
+                    Err(error) => assert!(matches!(error, TrainError::Checkpoint { .. }), "{part}, {kept}: {error}"),
                 }
             }
         }

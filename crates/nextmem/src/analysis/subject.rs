@@ -49,11 +49,14 @@ impl Subject {
 
     /// All that its numbers depend on beside the passages.
     pub fn identity(&self) -> Value {
-        let e = &self.plan.experiment;
-        json!({
-            "name": e.name, "stages": self.plan.stages.iter().map(|(_, fingerprint)| fingerprint).collect::<Vec<_>>(),
-            "backbone": e.backbone, "weights": e.weights, "method": e.method, "batch": e.eval.batch_size,
-        })
+        let mut parts = self.plan.sample_identity()["parts"].take();
+        if let Some(parts) = parts.as_object_mut() {
+            // An analysis has passages of its own and no rows beside NextMem's.
+            for other in ["tasks", "baselines", "quant"] {
+                parts.remove(other);
+            }
+        }
+        json!({"name": self.plan.experiment.name, "parts": parts, "batch": self.batch()})
     }
 
     /// How reports call it.

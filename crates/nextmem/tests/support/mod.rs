@@ -86,6 +86,7 @@ metrics = ["hit@5", "mrr@5"]
 
 /// Two stages on a backbone that is there already, reconstruction as the only task.
 pub const ADAPT: &str = r#"name = "adapt"
+results = "results"
 
 [backbone]
 model = "backbone"

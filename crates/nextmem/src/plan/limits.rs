@@ -1,0 +1,56 @@
+//! What the backbone's positions and the trained levels say about the numbers of an experiment.
+
+use anyhow::{Result, bail};
+use nextmem_eval::Task;
+use nextmem_model::DecoderConfig;
+
+use super::tasks;
+use crate::experiment::{Experiment, StageName};
+
+/// Tokens around a reference in the prompt of task 2: the instruction, the chat template and a short question.
+const PROMPT_TOKENS: usize = 64;
+/// `max_input_tokens` where nothing is typed (official code); a backbone with fewer positions than that is not refused for it.
+const INPUT_TOKENS: usize = 1024;
+
+/// Refuses lengths for which the backbone has no positions: they would be found out after training, by numbers that mean nothing or
+/// by a lack of memory.
+pub(super) fn check(e: &Experiment, backbone: &DecoderConfig) -> Result<()> {
+    let (method, positions) = (&e.method.nextmem, backbone.max_position_embeddings);
+    let (latents, input, new) = (method.num_latents, method.max_input_tokens, method.max_new_tokens);
+    let has = format!("the backbone has {positions} positions (max_position_embeddings)");
+    if latents + 1 >= positions {
+        bail!("method.nextmem.num_latents: got {latents}, but {has}, which must hold them, [SoD] and a text");
+    }
+    if input != INPUT_TOKENS && input + latents + 1 > positions {
+        bail!(
+            "method.nextmem.max_input_tokens: got {input}, but {has}, which must hold the text, [SoD] and {latents} latents; set at most {}",
+            positions - latents - 1
+        );
+    }
+    if new > positions {
+        bail!("method.nextmem.max_new_tokens: got {new}, but {has}; set less");
+    }
+    let answers = tasks(e).iter().any(|(task, _)| *task == Task::ContextualQa);
+    if answers && 2 * new + PROMPT_TOKENS > positions {
+        bail!(
+            "method.nextmem.max_new_tokens: got {new}, but {has}: DeComp puts a reconstruction of up to {new} tokens into a prompt of about \
+             {PROMPT_TOKENS} and answers with up to {new} more; set at most {}, or leave [eval.contextual_qa] out",
+            positions.saturating_sub(PROMPT_TOKENS) / 2
+        );
+    }
+    Ok(())
+}
+
+/// What is accepted and may not be meant.
+pub(super) fn notes(e: &Experiment, stages: &[StageName]) -> Vec<String> {
+    let latents = e.method.nextmem.num_latents;
+    let levels = e.train.substitution.as_ref().filter(|_| stages.contains(&StageName::Substitution)).map(|s| s.levels);
+    let differs = levels.filter(|levels| *levels != latents).map(|levels| {
+        format!(
+            "method.nextmem.num_latents is {latents}, but train.substitution.levels is {levels}: stage 2 trains an encoder of {levels} latents, \
+             of which {latents} are {}; for an ablation of the number of latents change both, and block_tokens",
+            if latents < levels { "evaluated" } else { "evaluated, the last ones untrained" }
+        )
+    });
+    differs.into_iter().collect()
+}
