@@ -291,6 +291,8 @@ fn what_is_asked_is_what_is_configured() {
     assert!(keyed.contains("api-key: nextmem-eval\r\n") && !keyed.contains("authorization"), "{keyed}");
     let expanded = asked(&with(&|c| drop(c.extra_headers.insert("X-Key".into(), format!("a ${{{name}}}")))), 1).to_lowercase();
     assert!(expanded.contains("x-key: a nextmem-eval\r\n"), "{expanded}");
+    // Numbers that no clock can count to.
+    asked(&with(&|c| (c.retries, c.timeout_seconds, c.max_wait_seconds, c.seed) = (u32::MAX, u64::MAX, u64::MAX, 2)), 1);
     let in_url = asked(&with(&|c| c.base_url += &format!("?key=${{{name}}}")), 1);
     assert!(in_url.starts_with("POST /v1/chat/completions?key=nextmem-eval HTTP"), "{in_url}");
     for (edit, why) in [
@@ -298,6 +300,7 @@ fn what_is_asked_is_what_is_configured() {
         (&|c| c.temperature = -1.0, "temperature"),
         (&|c| c.top_p = Some(0.0), "top_p"),
         (&|c| c.max_completion_tokens = Some(0), "positive"),
+        (&|c| c.concurrency = usize::MAX, "concurrency"),
         (&|c| c.omit = vec!["model".into()], "omit"),
         (&|c| drop(c.extra_body.insert("temperature".into(), json!(1))), "`temperature`"),
         (&|c| drop(c.extra_body.insert("n".into(), json!(3))), "`n`"),

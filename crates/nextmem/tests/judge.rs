@@ -263,3 +263,25 @@ fn a_key_is_shown_and_kept_nowhere() {
         assert!(!String::from_utf8_lossy(&bytes).contains("sk-SECRET"), "{name}");
     }
 }
+
+#[test]
+fn two_judges_do_not_mix() {
+    let dir = run();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let url = serve(move |number, _| {
+        counted.store(number + 1, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        says("CORRECT")
+    });
+    let args = ["judge", "results/x", "--base-url", &url, "--model", "j"];
+    let mut first = dir.command(&args).spawn().unwrap();
+    while asked.load(Ordering::SeqCst) == 0 {
+        assert!(first.try_wait().unwrap().is_none(), "it ended without asking");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    dir.run(&args).refused(&["another process", &first.id().to_string()]);
+    assert!(first.wait().unwrap().success());
+    dir.run(&args).good();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}

@@ -17,6 +17,8 @@ use super::{Event, JudgeConfig, JudgeError, lock, wait};
 
 /// Characters of a server's words that are shown.
 const SHOWN: usize = 200;
+/// A year, in seconds: a clock cannot add any number.
+const LONGEST_TIMEOUT: u64 = 365 * 86400;
 /// A wait from here on is told.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -58,7 +60,7 @@ impl<'a> Client<'a> {
         let headers = config.headers()?;
         let secrets = headers.iter().filter_map(|(.., secret)| secret.clone()).chain(secrets_of_url(&url));
         let mut agent = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(config.timeout_seconds)))
+            .timeout_global(Some(Duration::from_secs(config.timeout_seconds.min(LONGEST_TIMEOUT))))
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("nextmem/", env!("CARGO_PKG_VERSION")));
@@ -132,7 +134,7 @@ impl<'a> Client<'a> {
                 Some(asked) if asked > wait => format!(" (it asks for {:.0} s)", asked.as_secs_f64()),
                 _ => String::new(),
             };
-            let next = format!("try {} of {} in {:.1} s", tries + 1, self.retries + 1, wait.as_secs_f64());
+            let next = format!("try {} of {} in {:.1} s", tries + 1, self.retries.saturating_add(1), wait.as_secs_f64());
             (self.tell)(Event::Note(&format!("judge at {}: {reason}; {next}{asks}", self.shown_url())));
         }
         let mut left = wait;

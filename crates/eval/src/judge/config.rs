@@ -158,6 +158,9 @@ impl JudgeConfig {
         if self.concurrency == 0 || tokens == 0 || self.timeout_seconds == 0 {
             return bad("concurrency, max_tokens, max_completion_tokens and timeout_seconds must be positive".into());
         }
+        if self.concurrency > MOST_AT_ONCE {
+            return bad(format!("concurrency: got {}, expected at most {MOST_AT_ONCE}", self.concurrency));
+        }
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return bad(format!("temperature: got {}, expected a number from 0 on", self.temperature));
         }
@@ -270,6 +273,8 @@ impl JudgeConfig {
     }
 }
 
+/// Most requests at the same time: each has a thread.
+const MOST_AT_ONCE: usize = 512;
 /// Keys of the body that have a key of their own.
 const OWN_KEYS: [&str; 7] = ["model", "stream", "temperature", "seed", "top_p", "max_tokens", "max_completion_tokens"];
 /// What `omit` may name.

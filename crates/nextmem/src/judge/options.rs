@@ -42,13 +42,13 @@ pub struct Options {
     #[arg(long, value_name = "TOKENS")]
     max_completion_tokens: Option<usize>,
     /// Temperature of sampling
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Seed of sampling
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<i64>,
     /// Nucleus sampling
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Parameters that are not sent, like temperature,seed
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
