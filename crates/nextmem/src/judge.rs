@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_eval::judge::{JudgeConfig, JudgePrompt, JudgeReport, Verdict, judge_samples};
 use nextmem_eval::{Score, Task, method_label};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::BadInput;
 use crate::progress::Bars;
