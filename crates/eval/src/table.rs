@@ -23,6 +23,15 @@ pub fn row_label(task: Task, method: &str) -> &str {
     }
 }
 
+/// The model behind a row: the run's backbone, where the method has any use for it.
+pub fn row_model<'a>(method: &str, backbone: &'a str) -> &'a str {
+    match method {
+        CHANCE | FLOOR | "bm25" => "none",
+        "bge" => "its own encoder",
+        _ => backbone,
+    }
+}
+
 /// A method's label where no task is named.
 pub fn method_label(method: &str) -> &str {
     match method {
@@ -103,7 +112,7 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
                 None => "-".into(),
             })
             .collect();
-        let model = if [CHANCE, FLOOR].contains(&method) { "none" } else { backbone };
+        let model = row_model(method, backbone);
         let _ = writeln!(out, "| {} | {model} | {} |", row_label(task, method), cells.join(" | "));
     }
     let _ = write!(out, "\n{ONE_TRAINING}\n");
@@ -196,7 +205,7 @@ mod tests {
         let other = Score { n: 6, ..score(Task::Retrieval, "bm25", "hit@5", 0.9) };
         let text = markdown(&[score(Task::Retrieval, "text", "hit@5", 0.9), other, chance], "demo", "nano");
         assert!(text.contains("| bag of tokens of the text | nano | 0.9000 [0.8000, 1.0000] |"), "{text}");
-        assert!(text.contains("| BM25 | nano | 0.9000 [0.8000, 1.0000] (n = 6) |"), "{text}");
+        assert!(text.contains("| BM25 | none | 0.9000 [0.8000, 1.0000] (n = 6) |"), "{text}");
         assert!(text.contains("| chance (a random order) | none | 0.3000 |"), "{text}");
         assert_eq!(row_label(Task::Reconstruction, "text"), "text memory (oracle)");
     }

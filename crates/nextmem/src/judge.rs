@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_eval::judge::{Event, JudgeConfig, JudgePrompt, JudgeReport, READER_VERSION, Verdict, judge_samples};
 use nextmem_eval::{Interval, Score, Task, method_label};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::BadInput;
 use crate::progress::Bars;

@@ -75,15 +75,16 @@ pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
     sets.sort_by_key(row_order);
     let mut scores: Vec<Score> = Vec::new();
     for (task, config) in &tasks {
-        let (metrics, mut datasets) = (wanted.of(*task, config), Vec::new());
+        let metrics = wanted.of(*task, config);
+        let mut datasets: Vec<&SampleSet> = Vec::new();
         for set in sets.iter().filter(|set| set.task == *task) {
             scores.extend(score_file(&set.path, &metrics)?);
-            if !datasets.iter().any(|(dataset, _)| *dataset == &set.dataset) {
-                datasets.push((&set.dataset, &set.path));
+            if !datasets.iter().any(|first| first.dataset == set.dataset) {
+                datasets.push(set);
             }
         }
-        for (_, path) in datasets {
-            scores.extend(score_without_memory(path, &metrics)?);
+        for first in datasets {
+            scores.extend(score_without_memory(&first.path, &metrics)?);
         }
     }
     // What needed a model or a judge is not computed again.

@@ -8,7 +8,7 @@ use nextmem_eval::bertscore::BERTSCORE;
 use nextmem_eval::judge::JudgePrompt;
 use nextmem_eval::sheet::{Cell, Group, Sheet};
 use nextmem_eval::{
-    CHANCE, FLOOR, MEMORY_BYTES, ONE_TRAINING, PUBLISHED_ABLATION, QWEN3, Score, Task, check_metric, row_label, score_file,
+    CHANCE, FLOOR, MEMORY_BYTES, ONE_TRAINING, PUBLISHED_ABLATION, QWEN3, Score, Task, check_metric, row_label, row_model, score_file,
     score_without_memory,
 };
 use serde_json::{Value, json};
@@ -106,18 +106,25 @@ pub fn table(options: &Options) -> Result<String> {
             if tables[at].1.is_empty() {
                 let guesses = score_without_memory(&set.path, &metrics)?;
                 if let Some(guess) = guesses.first() {
-                    let row = Row { run: "-".into(), backbone: "none".into(), method: guess.method.clone(), scores: guesses.clone() };
+                    let row = Row {
+                        run: "-".into(),
+                        backbone: row_model(&guess.method, &backbone).into(),
+                        method: guess.method.clone(),
+                        scores: guesses.clone(),
+                    };
                     tables[at].1.push(row);
                 }
             }
-            tables[at].1.push(Row { run: run.clone(), backbone: backbone.clone(), method: set.method.clone(), scores });
+            let backbone = row_model(&set.method, &backbone).to_string();
+            tables[at].1.push(Row { run: run.clone(), backbone, method: set.method.clone(), scores });
         }
     }
     options.check(&tables)?;
     tables.sort_by(|(a, _), (b, _)| (a.task, &a.dataset).cmp(&(b.task, &b.dataset)));
     for (_, rows) in &mut tables {
         // What no memory scores stands last.
-        rows.rotate_left(usize::from([CHANCE, FLOOR].contains(&rows[0].method.as_str())));
+        let guessed = [CHANCE, FLOOR].contains(&rows[0].method.as_str());
+        rows.rotate_left(usize::from(guessed));
     }
     Ok(match options.format {
         Format::Md => markdown(&tables),

@@ -69,11 +69,11 @@ pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
     let mut first: Option<(PathBuf, Samples, String)> = None;
     for (label, run, method) in rows {
         let sets = SampleSet::list(run)?;
-        let of_method = || sets.iter().filter(|s| s.task == Task::Reconstruction && s.method == *method);
+        let of_method: Vec<&SampleSet> = sets.iter().filter(|s| s.task == Task::Reconstruction && s.method == *method).collect();
         let wanted = first.as_ref().map(|(_, _, dataset)| dataset.clone());
         let set = match &wanted {
-            Some(dataset) => of_method().find(|s| s.dataset == *dataset),
-            None => of_method().find(|s| s.dataset == "race").or_else(|| of_method().next()),
+            Some(dataset) => of_method.iter().find(|s| s.dataset == *dataset),
+            None => of_method.iter().find(|s| s.dataset == "race").or(of_method.first()),
         };
         let Some(set) = set else {
             let of = wanted.map_or(String::new(), |dataset| format!(" on {dataset}"));
