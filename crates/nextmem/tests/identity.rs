@@ -51,7 +51,7 @@ fn as_from_nothing(dir: &Dir, run: &str) -> Vec<(String, Vec<u8>)> {
     dir.run(&["run", "x.toml"]).good();
     assert!(again == samples(dir, run), "the samples are not those of a run from nothing");
     std::fs::remove_dir_all(dir.path("kept")).unwrap();
-    assert!(again.len() > 3, "{}", again.len());
+    assert!(again.len() > 1, "{}", again.len());
     again
 }
 
