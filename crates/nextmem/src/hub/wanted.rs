@@ -96,7 +96,7 @@ impl Wanted<'_> {
                 // What is here is checked as a whole in the end.
                 let here = |file: &RemoteFile| !file.name.ends_with(".safetensors") || self.dir.join(&file.name).exists();
                 if !taken && !self.files.iter().all(here) {
-                    self.check_weights(&config)?;
+                    self.check_weights(&config, listing)?;
                     self.check_tokenizer(&config)?;
                 }
                 return Ok(Kind::Decoder);
@@ -138,9 +138,9 @@ impl Wanted<'_> {
     }
 
     /// Refuses weights whose names or shapes are not those of the model, from the headers of their files.
-    fn check_weights(&self, config: &DecoderConfig) -> Result<()> {
+    fn check_weights(&self, config: &DecoderConfig, listing: &Listing) -> Result<()> {
         let json = std::fs::read(self.scratch.join("config.json")).ok().and_then(|bytes| parse_json(&bytes).ok());
-        let names = match choose_weights(json.as_ref(), |name| self.file(name).is_some()) {
+        let names = match choose_weights(json.as_ref(), |name| listing.files.iter().any(|file| file.name == name)) {
             Err(reason) => return self.refused(&reason),
             Ok(WeightFiles::Single(name)) => vec![name],
             Ok(WeightFiles::Sharded(name)) => {
