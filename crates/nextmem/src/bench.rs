@@ -86,12 +86,13 @@ pub fn bench(options: &Options) -> Result<()> {
         Some(_) => device::of_pytorch(&device_config).map_err(|e| BadInput(format!("--peer: {e:#}")))?,
         None => "cpu",
     };
-    std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let scratch = children::folder()?;
     let host = device::host();
     let (name, config, model) = match (&options.size, &options.model) {
         (Some(size), _) => {
             let config = workload::size(size)?;
+            // Before weights of gigabytes are written.
+            std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
             let dir = options.weights.clone().unwrap_or_else(|| scratch.path().to_owned()).join(format!("qwen3-{size}-{}", options.dtype));
             workload::checkpoint(&config, &options.dtype, &dir, &host)?;
             (format!("qwen3-{size}"), config, dir)
@@ -103,6 +104,7 @@ pub fn bench(options: &Options) -> Result<()> {
         }
         (None, None) => bail!(BadInput("expected --size (random weights) or --model (a checkpoint)".into())),
     };
+    std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let adapter = scratch.path().join("adapter");
     workload::adapter(&config, &adapter, &host)?;
     let extent = Extent { batch: options.batch, tokens: options.tokens, new_tokens: options.new_tokens, latents: options.latents };

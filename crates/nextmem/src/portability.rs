@@ -69,11 +69,11 @@ pub fn portability(plan: &Plan, devices: &[String], only: &[String], out: &Path)
         bail!(BadInput(format!("--only: no row has {part:?} in its name; rows are {}", rows().collect::<Vec<_>>().join("; "))));
     }
     let targets = targets(devices)?;
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let scratch = children::folder()?;
     let job = Job { only: only.to_vec(), ..job(plan, scratch.path())? };
     let path = scratch.path().join("job.json");
     std::fs::write(&path, serde_json::to_vec(&job)?).with_context(|| path.display().to_string())?;
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
 
     let count = rows().filter(|row| job.wants(row)).count();
     let flex = |dtype: &str| {

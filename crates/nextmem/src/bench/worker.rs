@@ -17,7 +17,10 @@ use crate::run_dir::peak_memory_bytes;
 
 /// Times every item and writes the answer in the peer's format.
 pub fn work(workload: &Path, out: &Path) -> Result<()> {
-    children::end_with_parent(workload);
+    children::working(workload, || measure(workload, out))
+}
+
+fn measure(workload: &Path, out: &Path) -> Result<()> {
     let work: Workload = serde_json::from_slice(&std::fs::read(workload).with_context(|| workload.display().to_string())?)?;
     let config = DeviceConfig { backend: work.backend.clone(), index: 0, dtype: work.dtype.clone() };
     let device = device::open(&config, 0)?;

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -105,9 +106,10 @@ fn listen(mut child: Child) -> Result<Answer, String> {
 
 /// In the process that asks: one line of JSON.
 pub fn probe(backend: &str, describe: bool) -> Result<()> {
-    children::end_with_parent(std::path::Path::new(""));
-    println!("{}", serde_json::to_string(&answer(backend, describe))?);
-    Ok(())
+    children::working(Path::new(""), || {
+        println!("{}", serde_json::to_string(&answer(backend, describe))?);
+        Ok(())
+    })
 }
 
 fn answer(backend: &str, wanted: bool) -> Answer {

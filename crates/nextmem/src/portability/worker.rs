@@ -82,7 +82,10 @@ pub const OF_BATCH: &str = ", text ";
 
 /// Computes everything on one device and writes it to stdout.
 pub fn work(job: &Path, config: &DeviceConfig) -> Result<()> {
-    children::end_with_parent(job);
+    children::working(job, || compute(job, config))
+}
+
+fn compute(job: &Path, config: &DeviceConfig) -> Result<()> {
     let job: Job = serde_json::from_slice(&std::fs::read(job).with_context(|| job.display().to_string())?)?;
     let device = device::open(config, 0)?;
     emit(&Line::Device { name: device::name(&device), tf32: device::multiplies_in_tf32(&device) })?;
