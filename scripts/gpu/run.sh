@@ -36,7 +36,7 @@ bench() {
   nm bench --size 8b --device cuda --dtype bf16 --peer "$PYTHON" --batch 8 --tokens 240 --new-tokens 64 --repeats 2 --rounds 1 --weights "$weights" --out "$OUT/bench"
 }
 
-train() { nm run experiments/gpu-text.toml; mkdir -p "$OUT/gpu-text"; cp -r results/gpu-text/. "$OUT/gpu-text/" 2>/dev/null; }
+train() { nm run experiments/gpu-text.toml; mkdir -p "$OUT/gpu-text"; cp -r results/runs/gpu-text/. "$OUT/gpu-text/" 2>/dev/null; }
 
 for name in "${@:-devices}"; do
   case "$name" in

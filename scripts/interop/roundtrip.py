@@ -72,7 +72,7 @@ def relative(a, b):
 
 
 def exported(nextmem, work, expected, sod):
-    run(nextmem, "export", "results/roundtrip", "--format", "hf", "--out", "exported", cwd=work)
+    run(nextmem, "export", "runs/roundtrip", "--format", "hf", "--out", "exported", cwd=work)
     decoder = AutoModelForCausalLM.from_pretrained(work / "exported/decoder", dtype=torch.float32).eval()
     assert AutoTokenizer.from_pretrained(work / "exported/decoder").convert_tokens_to_ids("<|start_of_document|>") == sod
     with torch.no_grad():
@@ -119,7 +119,7 @@ def main():
 
     (work / "roundtrip.toml").write_text(EXPERIMENT.format(backbone=BACKBONE))
     run(nextmem, "run", "roundtrip.toml", cwd=work)
-    trained = work / "results/roundtrip"
+    trained = work / "runs/roundtrip"
     expected = values_of([BACKBONE, trained / "stage1/weights", trained / "stage2/weights"], work / "ours", (sod, eot))
     parity(nextmem, work / "ours")
     exported(nextmem, work, expected, sod)

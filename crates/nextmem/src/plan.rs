@@ -70,7 +70,11 @@ impl Plan {
         if e.name.is_empty() || Path::new(&e.name).file_name().is_none_or(|n| n != e.name.as_str()) {
             bail!("name: got {:?}, expected a plain directory name", e.name);
         }
-        device::check(&e.device)?;
+        // A backend that another build has is missing here, like a model; a name that none has is an error.
+        let elsewhere = match device::check(&e.device) {
+            Err(error) if error.to_string().contains("is not in this build") => Some(format!("{error:#}")),
+            checked => checked.map(|()| None)?,
+        };
         let source = Source::of(&e.data, e.seed)?;
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
@@ -98,13 +102,15 @@ impl Plan {
         if missing.is_empty() {
             check_eval(&source, &e.eval)?;
         }
+        let complete = missing.is_empty();
+        missing.extend(elsewhere);
         limits::check(e, &backbone)?;
         let notes = limits::notes(e, &names);
 
         // Pretraining, stage 1 and stage 2 build on one another; baselines build on what stage 2 builds on.
         let weights = weights_identity(e, &names, &backbone)?;
-        let decides = if missing.is_empty() { identity::of(e, &source, &backbone_identity, &weights)? } else { Map::new() };
-        let training = if missing.is_empty() { source.training_identity()? } else { Value::Null };
+        let decides = if complete { identity::of(e, &source, &backbone_identity, &weights)? } else { Map::new() };
+        let training = if complete { source.training_identity()? } else { Value::Null };
         let mut before = match weights {
             Value::Null => backbone_identity,
             given => json!([backbone_identity, given]),

@@ -64,6 +64,7 @@ impl RunDir {
                 own::delete(&root)?;
             }
         }
+        own::sweep(&root)?;
         dir.before = dir.results()?;
         dir.fill(plan)
     }

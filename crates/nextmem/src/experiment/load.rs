@@ -229,12 +229,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let error = || format!("{:#}", Experiment::load(&dir.path().join("x.toml")).unwrap_err());
-        let stages = "[train.pretrain.optim]\nlearning_rate = 1.0\nbatch_size = 4\n[train.reconstruction.optim]\nlearning_rate = 1.0\n";
+        let optim = "optim = { learning_rate = 1.0, batch_size = 4 }";
+        let stage1 = "[train.reconstruction]\nsteps = 2\n[train.reconstruction.optim]\nlearning_rate = 1.0\n";
+        let icae = format!("[baselines.icae]\nsteps = 2\nslots = 2\n{optim}\n");
         // The key of the other table is right and comes first; `batch_size` and `batch` begin alike.
-        write("base.toml", &format!("{BASE}{stages}batch_size = 'four'\n"));
+        write("base.toml", &format!("{BASE}{icae}{stage1}batch_size = 'four'\n"));
         write("x.toml", "base = 'base.toml'\nname = 'b'\n[eval]\nbatch_size = 3\n");
-        assert!(error().contains("base.toml: line 13: `train.reconstruction.optim.batch_size`"), "{}", error());
-        write("base.toml", &format!("{BASE}{stages}batch_size = 4\n"));
+        assert!(error().contains("base.toml: line 16: `train.reconstruction.optim.batch_size`"), "{}", error());
+        write("base.toml", &format!("{BASE}{icae}{stage1}batch_size = 4\n"));
         write("x.toml", "base = 'base.toml'\n[train.reconstruction]\nsteps = 2\n[train.reconstruction.optim]\nbatch = 3\n");
         assert!(error().contains("x.toml: line 5: `train.reconstruction.optim.batch`"), "{}", error());
         // What the experiment sets is at fault there, not in the base.

@@ -66,10 +66,10 @@ fn walk(table: &mut Table, parts: &[&str], to: &mut dyn FnMut(&str) -> String) {
 }
 
 /// Where a text in a file of this folder leads, from the current directory. A model that is not there and can be the name of a
-/// repository is one.
+/// repository is one, except where the name would lead to a directory of its own from here: a name must not depend on that.
 pub fn from_folder(folder: &Path, kind: Kind, text: &str) -> String {
     let path = tidy(&folder.join(text));
-    match kind == Kind::Model && !path.is_dir() && is_name(text) {
+    match kind == Kind::Model && !path.is_dir() && is_name(text) && !Path::new(text).exists() {
         true => text.to_string(),
         false => path.to_string_lossy().into_owned(),
     }

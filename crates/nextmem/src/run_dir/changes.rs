@@ -41,7 +41,8 @@ fn decides(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "name = 'a'\n[backbone]\nmodel = 'm'\n[data.facts]\ntrain = 5\n[eval.reconstruction]\nlimit = 3\nmetrics = ['f1']\n";
+    const TEXT: &str = "name = 'a'\n[backbone]\nmodel = 'm'\n[train.loop]\nlog_every = 1\ncheckpoint_every = 2\nvalidate_every = 0\n\
+                        validation_passages = 1\n[data.facts]\ntrain = 5\n[eval.reconstruction]\nlimit = 3\nmetrics = ['f1']\n";
 
     fn after(from: &str, to: &str) -> Vec<String> {
         assert!(TEXT.contains(from));
@@ -55,7 +56,7 @@ mod tests {
             ("metrics = ['f1']", "metrics = ['f1', 'bleu']"),
             ("limit = 3", "limit = 4"),
             ("name = 'a'", "name = 'b'\nresults = 'elsewhere'"),
-            ("[data.facts]", "[train.loop]\nlog_every = 5\n[data.facts]"),
+            ("log_every = 1", "log_every = 2"),
             ("[eval.reconstruction]", "[eval]\nbatch_size = 7\n[eval.reconstruction]"),
         ] {
             assert_eq!(after(from, to), Vec::<String>::new(), "{to}");
@@ -68,6 +69,6 @@ mod tests {
         assert_eq!(after("limit = 3", "limit = 2"), ["eval.reconstruction.limit: 3 -> 2"]);
         assert_eq!(after("[data.facts]", "[quant]\n[data.facts]"), ["quant.scales: absent -> true"]);
         assert_eq!(after("[data.facts]", "[method.nextmem]\nnum_latents = 4\n[data.facts]"), ["method.nextmem.num_latents: 15 -> 4"]);
-        assert_eq!(after("[data.facts]", "[train.loop]\nshards = 2\n[data.facts]"), ["train.loop.shards: 1 -> 2"]);
+        assert_eq!(after("log_every = 1", "log_every = 1\nshards = 2"), ["train.loop.shards: 1 -> 2"]);
     }
 }

@@ -27,6 +27,33 @@ pub fn only(root: &Path) -> Result<bool> {
     Ok(foreign(root, "")?.is_none())
 }
 
+/// Deletes what killed writers left half-written. Only who holds the lock may: to others it may be a write that goes on.
+pub fn sweep(root: &Path) -> Result<()> {
+    sweep_below(root, "")
+}
+
+fn sweep_below(root: &Path, prefix: &str) -> Result<()> {
+    let folder = root.join(prefix);
+    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let name = if prefix.is_empty() { file.clone() } else { format!("{prefix}/{file}") };
+        if entry.file_type()?.is_dir() {
+            if owned_folder(&name) {
+                sweep_below(root, &name)?;
+            }
+        } else if unfinished(&file) {
+            std::fs::remove_file(entry.path()).with_context(|| format!("cannot delete {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file of this name is one that was to be renamed when it was whole.
+fn unfinished(file: &str) -> bool {
+    file.ends_with(".tmp") || file.starts_with(".tmp-")
+}
+
 /// Deletes the tool's own files, and folders that are then empty. The lock stays: it is held.
 pub fn delete(root: &Path) -> Result<()> {
     delete_below(root, "")
@@ -87,7 +114,7 @@ fn owned_folder(name: &str) -> bool {
 /// Whether the tool writes a file of this name, as a path from the run's root.
 fn owned(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let unfinished = file.ends_with(".tmp") || file.starts_with(".tmp");
+    let unfinished = unfinished(file);
     let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
     if folder.is_empty() {
         return FILES.contains(&file) || unfinished;
@@ -126,7 +153,7 @@ mod tests {
             "stage1/done.json",
             "stage1/weights/model.safetensors",
             "stage2/checkpoint/model-3.bpk",
-            "stage2/checkpoint/.tmpAb12.bpk",
+            "stage2/checkpoint/.tmp-7-0-model.bpk",
             "analysis/noise.json",
             "judge/cache/ab/cd.json",
         ];
