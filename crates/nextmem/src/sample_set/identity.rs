@@ -28,10 +28,10 @@ const DERIVED: [&str; 6] = ["samples", "bertscore", "tables", "scores.json", "ta
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// SHA-256 of `made_from` ([`Plan::sample_identity`]).
+    /// SHA-256 of `parts` ([`Plan::sample_identity`]).
     pub hash: String,
     /// Everything that decides a sample.
-    pub made_from: Value,
+    pub parts: Value,
     /// The sample files, each with the number of its samples; empty before the evaluation begins.
     #[serde(default)]
     pub files: BTreeMap<String, usize>,
@@ -42,7 +42,7 @@ impl Identity {
     pub fn of(plan: &Plan) -> Self {
         let identity = plan.sample_identity();
         let hash = identity["hash"].as_str().unwrap_or_default().to_string();
-        Self { hash, made_from: identity["parts"].clone(), files: BTreeMap::new() }
+        Self { hash, parts: identity["parts"].clone(), files: BTreeMap::new() }
     }
 
     /// The identity of the samples that a run holds; none for runs that were made before identities were kept.
@@ -74,7 +74,7 @@ impl Identity {
         }
         if holds_samples(dir.root()) {
             let why = match &old {
-                Ok(Some(old)) => differences(&old.made_from, &new.made_from),
+                Ok(Some(old)) => differences(&old.parts, &new.parts),
                 Ok(None) => "they were made before identities were kept, so that nobody knows what from".into(),
                 Err(_) => format!("their {FILE} is damaged"),
             };
