@@ -313,7 +313,7 @@ fn tuned_layer(name: &str) -> Option<usize> {
 
 /// The row of a layer of a `LAYER,P,R,F` table.
 fn read_baseline(path: &Path, layer: usize) -> Result<[f64; 3], EvalError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|reason| EvalError::Io { path: path.to_owned(), reason })?;
     let bad = |reason: String| EvalError::Model(ModelError::Config { path: path.to_owned(), reason });
     let mut lines = text.lines();
     let header = lines.next().unwrap_or_default();

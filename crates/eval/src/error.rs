@@ -21,8 +21,8 @@ pub enum EvalError {
         /// Those that suit it.
         known: String,
     },
-    /// A line of a sample file that is no sample.
-    #[error("{path}: line {line}: {reason} - delete the file and run again", path = .path.display())]
+    /// A line of a sample file that is not a sample, or not the one that belongs there.
+    #[error("{path}: line {line}: {reason} - delete the file and run the experiment again", path = .path.display())]
     Sample {
         /// The file.
         path: PathBuf,
@@ -30,6 +30,20 @@ pub enum EvalError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// A sample file that a killed evaluation left, or that holds nothing.
+    #[error("{path}: {reason} - run the experiment again (`nextmem run`); it goes on where it stopped", path = .path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A sample file whose name says neither task nor method.
+    #[error("{path}: expected a name like reconstruction.facts.dense.jsonl (TASK.DATASET.METHOD.jsonl)", path = .path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
     },
     /// A line of a file that is no WordNet file.
     #[error("{path}: line {line}: expected {expected} - give the `dict` directory of WordNet 3.x as it was published", path = .path.display())]
@@ -42,11 +56,20 @@ pub enum EvalError {
         expected: String,
     },
     /// Reading or writing failed.
-    #[error("{path}: {source}", path = .path.display())]
+    ///
+    /// The reason is part of the message and so not a `source` as well: a printed chain of errors would say it twice.
+    #[error("{path}: {reason}", path = .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
+}
+
+impl EvalError {
+    /// Whether a file or a setting that was given is at fault, not the machine or the model.
+    pub fn is_of_input(&self) -> bool {
+        matches!(self, Self::Metric { .. } | Self::Sample { .. } | Self::Unfinished { .. } | Self::Name { .. } | Self::WordNet { .. })
+    }
 }

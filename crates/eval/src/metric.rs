@@ -16,7 +16,7 @@ mod wordnet;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-pub use bleu::{corpus_bleu, tokenize_13a};
+pub use bleu::{CorpusBleu, corpus_bleu, tokenize_13a};
 pub use meteor::Meteor;
 pub use porter::stem;
 pub use wordnet::WordNet;
@@ -45,6 +45,8 @@ pub trait RankingMetric: Sync {
     fn version(&self) -> &'static str;
     /// The score of one question, best index first; 0 when nothing is relevant.
     fn score(&self, ranked: &[usize], relevant: &[usize]) -> f64;
+    /// Its mean over all orders of `candidates` indices of which `relevant` are relevant: what guessing scores.
+    fn chance(&self, candidates: usize, relevant: usize) -> f64;
 }
 
 /// Every text metric, in the order of the tables. METEOR is the one without synonyms ([`Meteor::with_wordnet`] has them).

@@ -3,10 +3,36 @@
 use std::fmt::Write;
 
 use crate::published::PUBLISHED;
-use crate::score::{MEMORY_BYTES, Score};
+use crate::score::{CHANCE, FLOOR, MEMORY_BYTES, Score};
 use crate::task::Task;
 
-/// A row's label in a table.
+/// What stands under every table with intervals and every test: they compare trained models, not methods.
+pub const ONE_TRAINING: &str = "Intervals and tests are over the test items of one training. They say nothing about how much \
+     another training of the same experiment would differ: that takes several seeds.";
+
+/// A row's label in the table of a task.
+///
+/// In task 3 the text is searched by its bag of tokens, and in no task do guesses have a name of their own.
+pub fn row_label(task: Task, method: &str) -> &str {
+    match (task, method) {
+        (Task::Retrieval, "text") => "bag of tokens of the text",
+        (Task::Retrieval, CHANCE) => "chance (a random order)",
+        (Task::Reconstruction, FLOOR) => "floor (the next passage in its place)",
+        (Task::ContextualQa, FLOOR) => "floor (the answer to the next question)",
+        _ => method_label(method),
+    }
+}
+
+/// The model behind a row: the run's backbone, where the method has any use for it.
+pub fn row_model<'a>(method: &str, backbone: &'a str) -> &'a str {
+    match method {
+        CHANCE | FLOOR | "bm25" => "none",
+        "bge" => "its own encoder",
+        _ => backbone,
+    }
+}
+
+/// A method's label where no task is named.
 pub fn method_label(method: &str) -> &str {
     match method {
         "text" | "text-decomp" => "text memory (oracle)",
@@ -36,8 +62,9 @@ pub fn method_label(method: &str) -> &str {
 ///
 /// `backbone` names the model behind our rows, so that nobody takes them for the paper's.
 pub fn markdown(scores: &[Score], run: &str, backbone: &str) -> String {
-    let mut out =
-        format!("# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise).\n");
+    let mut out = format!(
+        "# {run}\n\nOur rows: {backbone}. Values are means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). {ONE_TRAINING}\n"
+    );
     for task in Task::ALL {
         // The scores come method by method, so that datasets return.
         let datasets = unique(scores.iter().filter(|s| s.task == task.name()).map(|s| s.dataset.as_str()));
@@ -66,7 +93,7 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
     let n = scores.first().map_or(0, |s| s.n);
     let title = match task {
         Task::Reconstruction => "Task 1, factual reconstruction",
-        Task::ContextualQa => "Task 2, contextual generation (F1 and EM against the gold answer; no judge)",
+        Task::ContextualQa => "Task 2, contextual generation (F1 and EM against the gold answer)",
         Task::Retrieval => "Task 3, dense passage retrieval",
     };
     let _ = write!(
@@ -79,21 +106,26 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
         let cells: Vec<String> = metrics
             .iter()
             .map(|metric| match scores.iter().find(|s| s.method == method && s.metric == *metric) {
+                Some(s) if method == CHANCE => format!("{:.4}", s.value),
+                Some(s) if s.n != n => format!("{:.4} [{:.4}, {:.4}] (n = {})", s.value, s.low, s.high, s.n),
                 Some(s) => format!("{:.4} [{:.4}, {:.4}]", s.value, s.low, s.high),
                 None => "-".into(),
             })
             .collect();
-        let _ = writeln!(out, "| {} | {backbone} | {} |", method_label(method), cells.join(" | "));
+        let model = row_model(method, backbone);
+        let _ = writeln!(out, "| {} | {model} | {} |", row_label(task, method), cells.join(" | "));
     }
+    let _ = write!(out, "\n{ONE_TRAINING}\n");
     let published: Vec<_> = PUBLISHED.iter().filter(|p| p.task == task).collect();
     if !published.is_empty() {
         let _ = write!(
             out,
-            "\nPublished (Qwen3-8B, other data; not comparable number by number):\n\n| row | metric | values |\n|---|---|---|\n"
+            "\nPublished, on the paper's own data and the models named; not comparable with ours number by number, nor in their order \
+             where the models differ:\n\n| row | backbone | metric | values |\n|---|---|---|---|\n"
         );
         for p in published {
             let values: Vec<String> = p.values.iter().map(|(set, v)| format!("{set} {v:.4}")).collect();
-            let _ = writeln!(out, "| {} (paper) | {} | {} |", p.label, p.metric, values.join(", "));
+            let _ = writeln!(out, "| {} (paper) | {} | {} | {} |", p.label, p.backbone, p.metric, values.join(", "));
         }
     }
 }
@@ -103,7 +135,7 @@ fn push_storage(out: &mut String, scores: &[Score]) {
     if rows.is_empty() {
         return;
     }
-    let _ = write!(out, "\n## Bytes per memory\n\n| row | dataset | mean bytes | against UTF-8 |\n|---|---|---|---|\n");
+    let _ = write!(out, "\n## Bytes per memory\n\n| row | dataset | n | mean bytes | against UTF-8 |\n|---|---|---|---|---|\n");
     for row in &rows {
         let text = rows.iter().find(|s| s.method == "text" && s.dataset == row.dataset).map(|s| s.value);
         let ratio = text.filter(|t| *t > 0.0).map_or("-".to_string(), |t| format!("{:.1}x", row.value / t));
@@ -116,7 +148,7 @@ fn push_storage(out: &mut String, scores: &[Score]) {
             "dyprag" => "DyPRAG: bf16 LoRA factors",
             _ => method_label(&row.method),
         };
-        let _ = writeln!(out, "| {kind} | {} | {:.0} | {ratio} |", row.dataset, row.value);
+        let _ = writeln!(out, "| {kind} | {} | {} | {:.0} | {ratio} |", row.dataset, row.n, row.value);
     }
     let _ = write!(out, "\nLatents save context tokens, not disk: the text itself is the smallest.\n");
 }
@@ -158,7 +190,23 @@ mod tests {
         ];
         let text = markdown(&scores, "demo", "nano (0.9M)");
         assert!(text.contains("| NextMem-Dense | nano (0.9M) | 0.9000 [0.8000, 1.0000] |"), "{text}");
-        assert!(text.contains("NextMem-Dense (paper) | f1 | HotpotQA 0.9820"), "{text}");
-        assert!(text.contains("| bf16 latents | facts | 1536 | 15.4x |"), "{text}");
+        assert!(text.contains("NextMem-Dense (paper) | Qwen3-8B | f1 | HotpotQA 0.9820"), "{text}");
+        assert!(
+            text.contains("ICAE (paper) | Mistral-7B, 128 slots | f1 |") && text.contains("DyPRAG (paper) | Llama-3-8B | f1 |"),
+            "{text}"
+        );
+        assert!(text.contains("| bf16 latents | facts | 7 | 1536 | 15.4x |"), "{text}");
+        assert!(text.matches(ONE_TRAINING).count() == 2 && text.contains("facts (n = 7)"), "{text}");
+    }
+
+    #[test]
+    fn guesses_have_no_model_and_no_interval() {
+        let chance = Score { low: 0.3, high: 0.3, ..score(Task::Retrieval, CHANCE, "hit@5", 0.3) };
+        let other = Score { n: 6, ..score(Task::Retrieval, "bm25", "hit@5", 0.9) };
+        let text = markdown(&[score(Task::Retrieval, "text", "hit@5", 0.9), other, chance], "demo", "nano");
+        assert!(text.contains("| bag of tokens of the text | nano | 0.9000 [0.8000, 1.0000] |"), "{text}");
+        assert!(text.contains("| BM25 | none | 0.9000 [0.8000, 1.0000] (n = 6) |"), "{text}");
+        assert!(text.contains("| chance (a random order) | none | 0.3000 |"), "{text}");
+        assert_eq!(row_label(Task::Reconstruction, "text"), "text memory (oracle)");
     }
 }

@@ -6,7 +6,7 @@ use nextmem_data::{QaItem, RetrievalItem};
 use nextmem_model::{AnswerMode, MemoryMethod};
 
 use crate::EvalError;
-use crate::sample::{QaSample, ReconstructionSample, RetrievalSample, SampleWriter};
+use crate::sample::{QaSample, ReconstructionSample, Resumed, RetrievalSample, SampleWriter};
 
 /// One of the paper's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,29 +46,28 @@ pub fn predict_reconstruction(
     batch_size: usize,
     path: &Path,
     progress: Progress<'_>,
-) -> Result<(), EvalError> {
-    let (mut writer, done) = SampleWriter::open::<ReconstructionSample>(path)?;
-    for (batch, chunk) in chunks(passages, done.len(), batch_size) {
-        let texts: Vec<&str> = chunk.iter().map(String::as_str).collect();
+) -> Result<Resumed, EvalError> {
+    let sample = |(index, passage): (usize, &String)| ReconstructionSample {
+        index,
+        word_num: words(passage),
+        reference: passage.clone(),
+        reconstruction: String::new(),
+        memory_bytes: 0,
+    };
+    let items: Vec<ReconstructionSample> = passages.iter().enumerate().map(sample).collect();
+    let (mut writer, resumed) = SampleWriter::open(path, &items)?;
+    progress(resumed.kept);
+    for chunk in items[resumed.kept..].chunks(batch_size.max(1)) {
+        let mut samples = chunk.to_vec();
+        let texts: Vec<&str> = chunk.iter().map(|item| item.reference.as_str()).collect();
         let memories = method.encode(&texts)?;
-        let outputs = method.reconstruct(&memories)?;
-        let samples: Vec<ReconstructionSample> = chunk
-            .iter()
-            .zip(outputs)
-            .zip(&memories)
-            .enumerate()
-            .map(|(i, ((reference, reconstruction), memory))| ReconstructionSample {
-                index: batch + i,
-                word_num: words(reference),
-                reference: reference.clone(),
-                reconstruction,
-                memory_bytes: memory.size_bytes(),
-            })
-            .collect();
+        for ((sample, output), memory) in samples.iter_mut().zip(method.reconstruct(&memories)?).zip(&memories) {
+            (sample.reconstruction, sample.memory_bytes) = (output, memory.size_bytes());
+        }
         writer.append(&samples)?;
-        progress(batch + chunk.len());
+        progress(chunk.last().map_or(0, |item| item.index + 1));
     }
-    Ok(())
+    Ok(resumed)
 }
 
 /// Task 2: answer a question from the memory of its passage.
@@ -79,49 +78,53 @@ pub fn predict_qa(
     batch_size: usize,
     path: &Path,
     progress: Progress<'_>,
-) -> Result<(), EvalError> {
-    let (mut writer, done) = SampleWriter::open::<QaSample>(path)?;
-    for (batch, chunk) in chunks(items, done.len(), batch_size) {
-        let references: Vec<String> = chunk.iter().map(|item| reference_text(&item.references)).collect();
-        let texts: Vec<&str> = references.iter().map(String::as_str).collect();
+) -> Result<Resumed, EvalError> {
+    let sample = |(index, item): (usize, &QaItem)| {
+        let reference = reference_text(&item.references);
+        let (question, answer) = (item.question.clone(), item.answer.clone());
+        QaSample { index, ref_word_num: words(&reference), reference, question, answer, prediction: String::new() }
+    };
+    let items: Vec<QaSample> = items.iter().enumerate().map(sample).collect();
+    let (mut writer, resumed) = SampleWriter::open(path, &items)?;
+    progress(resumed.kept);
+    for chunk in items[resumed.kept..].chunks(batch_size.max(1)) {
+        let mut samples = chunk.to_vec();
+        let texts: Vec<&str> = chunk.iter().map(|item| item.reference.as_str()).collect();
         let questions: Vec<&str> = chunk.iter().map(|item| item.question.as_str()).collect();
         let answers = method.answer(&method.encode(&texts)?, &questions, mode)?;
-        let samples: Vec<QaSample> = chunk
-            .iter()
-            .zip(references)
-            .zip(answers)
-            .enumerate()
-            .map(|(i, ((item, reference), prediction))| QaSample {
-                index: batch + i,
-                ref_word_num: words(&reference),
-                reference,
-                question: item.question.clone(),
-                answer: item.answer.clone(),
-                prediction,
-            })
-            .collect();
+        for (sample, answer) in samples.iter_mut().zip(answers) {
+            sample.prediction = answer;
+        }
         writer.append(&samples)?;
-        progress(batch + chunk.len());
+        progress(chunk.last().map_or(0, |item| item.index + 1));
     }
-    Ok(())
+    Ok(resumed)
 }
 
 /// Task 3: rank the passages of every item by how well the method says they answer its question.
-pub fn predict_retrieval(method: &dyn MemoryMethod, items: &[RetrievalItem], path: &Path, progress: Progress<'_>) -> Result<(), EvalError> {
-    let (mut writer, done) = SampleWriter::open::<RetrievalSample>(path)?;
-    for (index, item) in items.iter().enumerate().skip(done.len()) {
+pub fn predict_retrieval(
+    method: &dyn MemoryMethod,
+    items: &[RetrievalItem],
+    path: &Path,
+    progress: Progress<'_>,
+) -> Result<Resumed, EvalError> {
+    let sample = |(index, item): (usize, &RetrievalItem)| RetrievalSample {
+        index,
+        question: item.question.clone(),
+        hit_list: item.hit_list.clone(),
+        prediction: Vec::new(),
+        ref_num: item.references.len(),
+    };
+    let asked: Vec<RetrievalSample> = items.iter().enumerate().map(sample).collect();
+    let (mut writer, resumed) = SampleWriter::open(path, &asked)?;
+    progress(resumed.kept);
+    for (item, mut sample) in items.iter().zip(asked).skip(resumed.kept) {
         let passages: Vec<&str> = item.references.iter().map(String::as_str).collect();
-        let sample = RetrievalSample {
-            index,
-            question: item.question.clone(),
-            hit_list: item.hit_list.clone(),
-            prediction: highest(&method.rank(&item.question, &passages)?, TOP),
-            ref_num: item.references.len(),
-        };
-        writer.append(&[sample])?;
-        progress(index + 1);
+        sample.prediction = highest(&method.rank(&item.question, &passages)?, TOP);
+        writer.append(&[&sample])?;
+        progress(sample.index + 1);
     }
-    Ok(())
+    Ok(resumed)
 }
 
 /// Indices of the highest scores, the lower index first on ties.
@@ -140,12 +143,6 @@ fn reference_text(references: &[String]) -> String {
 
 fn words(text: &str) -> usize {
     text.split_whitespace().count()
-}
-
-/// Chunks of what is left after `done`, each with the index of its first item.
-fn chunks<T>(items: &[T], done: usize, size: usize) -> impl Iterator<Item = (usize, &[T])> {
-    let left = items.get(done..).unwrap_or_default();
-    left.chunks(size.max(1)).enumerate().map(move |(i, chunk)| (done + i * size.max(1), chunk))
 }
 
 #[cfg(test)]
@@ -175,9 +172,13 @@ mod tests {
         let path = dir.path().join("retrieval.facts.finder.jsonl");
         let references = ["none", "cat cat", "cat", "none", "cat cat cat", "cat"].map(String::from).to_vec();
         let item = RetrievalItem { question: "cat".into(), references, hit_list: vec![4] };
-        predict_retrieval(&Finder, &[item], &path, &|_| ()).unwrap();
+        predict_retrieval(&Finder, std::slice::from_ref(&item), &path, &|_| ()).unwrap();
         let samples: Vec<RetrievalSample> = crate::read_samples(&path).unwrap();
         assert_eq!(samples[0].prediction, [4, 1, 2, 5, 0]);
+        // What is there is kept, with nothing asked again and nothing written.
+        let reported = std::cell::RefCell::new(Vec::new());
+        let again = predict_retrieval(&Finder, std::slice::from_ref(&item), &path, &|done| reported.borrow_mut().push(done)).unwrap();
+        assert_eq!((again, reported.into_inner()), (Resumed { kept: 1, dropped: 0 }, vec![1]));
         assert!(predict_reconstruction(&Finder, &["cat".into()], 1, &dir.path().join("x.jsonl"), &|_| ()).is_err());
     }
 
@@ -185,13 +186,5 @@ mod tests {
     fn the_lower_index_wins_a_tie() {
         assert_eq!(highest(&[0.5, 2.0, 2.0, -1.0], 3), [1, 2, 0]);
         assert_eq!(highest(&[], 3), [0usize; 0]);
-    }
-
-    #[test]
-    fn chunks_go_on_where_a_run_stopped() {
-        let items = [0, 1, 2, 3, 4, 5, 6];
-        let left: Vec<(usize, Vec<i32>)> = chunks(&items, 3, 2).map(|(i, c)| (i, c.to_vec())).collect();
-        assert_eq!(left, [(3, vec![3, 4]), (5, vec![5, 6])]);
-        assert_eq!(chunks(&items, 9, 2).count(), 0);
     }
 }

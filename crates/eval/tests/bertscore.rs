@@ -131,10 +131,11 @@ fn tables_of_another_kind_are_refused() {
     }
 }
 
-/// The tables of the package, where they are at hand: one row per layer and the embeddings.
+/// The tables of the package: one row per layer and the embeddings.
 #[test]
+#[ignore = "needs NEXTMEM_SHARED"]
 fn published_baselines_are_read() {
-    let Some(shared) = std::env::var_os("NEXTMEM_SHARED") else { return };
+    let shared = std::env::var_os("NEXTMEM_SHARED").expect("NEXTMEM_SHARED names no directory");
     let mut config = BertScoreConfig::new(fixture("bert"));
     for name in ["bert-base-uncased.tsv", "roberta-large.tsv"] {
         config.baseline = Some(Path::new(&shared).join("data/bertscore/rescale_baseline/en").join(name));

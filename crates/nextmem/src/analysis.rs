@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_data::Split;
+use nextmem_eval::ONE_TRAINING;
 use nextmem_eval::analysis::{AnalysisReport, AnalysisRow, Estimate};
 use nextmem_eval::metric::text_metric;
 use serde_json::{Value, json};
@@ -239,6 +240,7 @@ fn perform(analysis: &Analysis, setting: &Setting, device: &DeviceConfig, path: 
     };
     record.finish(&report)?;
     println!("{}", table(&report, outcome.unprinted));
+    println!("{ONE_TRAINING}");
     println!("{}\n", path.display());
     Ok(())
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::hub::located;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
+use crate::sample_set::identity::{are_of, hashes, note};
 use crate::sample_set::{SampleSet, Samples};
 
 /// Scores every sample file of task 1 that has no scores of this encoder yet, and writes `bertscore.json`.
@@ -21,7 +22,7 @@ pub fn score_run(dir: &RunDir, config: &BertScoreConfig, device: &Device) -> Res
     }
     let config = BertScoreConfig { encoder: located(&config.encoder), ..config.clone() };
     let metric = BertScore::open(&config, device).context("eval.bertscore")?;
-    std::fs::create_dir_all(dir.join("bertscore"))?;
+    std::fs::create_dir_all(dir.join("bertscore")).with_context(|| dir.join("bertscore").display().to_string())?;
     let mut scores = Vec::new();
     for set in &sets {
         let Samples::Reconstruction(samples) = set.read()? else { continue };
@@ -55,10 +56,17 @@ pub fn score_run(dir: &RunDir, config: &BertScoreConfig, device: &Device) -> Res
             n: values.len(),
         });
     }
-    dir.write("bertscore.json", format!("{}\n", serde_json::to_string_pretty(&scores)?).as_bytes())
+    let results = json!({"samples": hashes(&sets)?, "scores": scores});
+    dir.write("bertscore.json", format!("{}\n", serde_json::to_string_pretty(&results)?).as_bytes())
 }
 
-/// The scores that are kept in a run; none if no encoder was given.
+/// The scores that are kept in a run; none if no encoder was given, or if they are of other samples than the run holds.
 pub fn bertscores(run: &Path) -> Vec<Score> {
-    read_json(&run.join("bertscore.json")).and_then(|scores| serde_json::from_value(scores).ok()).unwrap_or_default()
+    let path = run.join("bertscore.json");
+    let Some(results) = read_json(&path) else { return Vec::new() };
+    if !are_of(run, &results) {
+        note(format!("{}: is not of the samples that the run holds, left out; run the experiment again", path.display()));
+        return Vec::new();
+    }
+    serde_json::from_value(results["scores"].clone()).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::experiment::{DeviceConfig, Experiment};
 use crate::plan::Plan;
 use crate::{
     analysis, bench, compare, data, device, explain, export_hf, hub, import, interrupt, judge, lm_eval, memory, metrics, parity, plot,
-    portability, reproduce, run, source, tensorboard, verify,
+    portability, reproduce, run, score, source, table, tensorboard, verify,
 };
 
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
@@ -51,13 +51,11 @@ enum Verb {
     Score {
         /// The run's directory, like results/quickstart
         run: PathBuf,
+        #[command(flatten)]
+        wanted: score::Wanted,
     },
-    /// Print one table over several runs
-    Table {
-        /// The runs' directories
-        #[arg(required = true)]
-        runs: Vec<PathBuf>,
-    },
+    /// Print several runs side by side, a table per task and dataset; needs no model
+    Table(table::Options),
     /// Compare two runs, or two methods (RUN:METHOD), sample by sample: means, intervals, tests; needs no model
     Compare(compare::Options),
     /// Score pairs of texts (JSON lines of prediction and reference) with every text metric, one JSON object a line; needs no model
@@ -220,7 +218,7 @@ fn failed(error: Error) -> Failure {
     let of_model = |e: &ModelError| !matches!(e, ModelError::Io { .. });
     let bad = error.chain().any(|e| {
         e.downcast_ref::<ModelError>().is_some_and(of_model)
-            || e.downcast_ref::<EvalError>().is_some_and(|e| matches!(e, EvalError::Metric { .. } | EvalError::Sample { .. }))
+            || e.downcast_ref::<EvalError>().is_some_and(EvalError::is_of_input)
             || e.is::<SpecialTokensError>()
             || e.is::<TokenizerError>()
             || e.is::<BadInput>()
@@ -264,12 +262,12 @@ impl Cli {
                 println!("{}", explain::explain(&outline).map_err(failed)?);
                 Ok(())
             }
-            Verb::Score { run } => {
-                println!("{}", run::score(&run).map_err(bad_input)?);
+            Verb::Score { run, wanted } => {
+                println!("{}", score::score(&run, &wanted).map_err(bad_input)?.tables);
                 Ok(())
             }
-            Verb::Table { runs } => {
-                println!("{}", run::table(&runs).map_err(bad_input)?);
+            Verb::Table(options) => {
+                println!("{}", table::table(&options).map_err(bad_input)?);
                 Ok(())
             }
             Verb::Compare(options) => {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use nextmem_eval::check_metric;
 use nextmem_eval::stats::{McNemar, PairedBootstrap, Permutation, holm, mcnemar, paired_bootstrap, paired_permutation, wilcoxon};
+use nextmem_eval::{ONE_TRAINING, check_metric};
 use serde_json::{Value, json};
 
 use crate::cli::BadInput;
-use crate::sample_set::{SampleSet, Samples, metrics_of};
+use crate::sample_set::{SampleSet, metrics_of, same_items};
 
 /// A difference is called one when the adjusted p-value is below this.
 const LEVEL: f64 = 0.05;
@@ -180,7 +180,7 @@ fn check_metrics(metrics: &[String], pairs: &[(SampleSet, SampleSet)]) -> Result
 
 fn comparison(a: SampleSet, b: SampleSet, options: &Options) -> Result<Comparison> {
     let (samples_a, samples_b) = (a.read()?, b.read()?);
-    same_questions(&a.path, &samples_a, &b.path, &samples_b)?;
+    same_items(&a.path, &samples_a, &b.path, &samples_b)?;
     let (resamples, seed) = (options.resamples as usize, options.seed);
     let mut rows = Vec::new();
     for (metric, version) in metrics_of(a.task) {
@@ -206,31 +206,6 @@ fn comparison(a: SampleSet, b: SampleSet, options: &Options) -> Result<Compariso
     let adjusted = holm(&rows.iter().map(|row| row.permutation.p).collect::<Vec<_>>());
     rows.iter_mut().zip(adjusted).for_each(|(row, adjusted)| row.adjusted = adjusted);
     Ok(Comparison { a, b, n: samples_a.len(), rows })
-}
-
-/// Pairs are pairs only if both sides were asked the same.
-fn same_questions(path_a: &Path, a: &Samples, path_b: &Path, b: &Samples) -> Result<()> {
-    for i in 0..a.len().min(b.len()) {
-        if let Some(((field, _), _)) = a.question(i).iter().zip(&b.question(i)).find(|(x, y)| x != y) {
-            return Err(BadInput(format!(
-                "{}: index {i}: got another `{field}` than {}, expected the same samples in the same order - evaluate both on the same data",
-                path_b.display(),
-                path_a.display()
-            ))
-            .into());
-        }
-    }
-    if a.len() != b.len() {
-        return Err(BadInput(format!(
-            "{}: got {} samples, expected {} as in {} - finish the shorter evaluation, or give both the same `limit`",
-            path_b.display(),
-            b.len(),
-            a.len(),
-            path_a.display()
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 impl Row {
@@ -282,7 +257,8 @@ fn table(a: &Side, b: &Side, comparisons: &[Comparison], options: &Options) -> S
     out + &format!(
         "\n95% interval of A - B: paired bootstrap (percentile, {} resamples, seed {}). Permutation p: sign flips of the paired differences \
          (exact for up to 20 that are not 0 and for metrics of 0 and 1, else as many random ones). McNemar p: exact, for metrics of 0 and 1. Holm p: the permutation p \
-         adjusted for the metrics of its table; below {LEVEL} a side is called better.",
+         adjusted for the metrics of its table; below {LEVEL} a side is called better.\n{ONE_TRAINING} \"A better\" means that these weights of A \
+         do better on such items, not that A's method does.",
         options.resamples, options.seed
     )
 }
@@ -325,6 +301,7 @@ fn as_json(a: &Side, b: &Side, comparisons: &[Comparison], options: &Options) ->
         "resamples": options.resamples,
         "seed": options.seed,
         "level": LEVEL,
+        "scope": ONE_TRAINING,
         "comparisons": comparisons.iter().map(comparison).collect::<Vec<_>>(),
     })
 }

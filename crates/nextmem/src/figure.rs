@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kuva::backend::svg::SvgBackend;
 use kuva::prelude::*;
 use kuva::render::annotations::ReferenceLine;
@@ -163,7 +163,7 @@ fn write(plots: Vec<Plot>, layout: Layout, dir: &Path, name: &str) -> Result<()>
         Ok(png) => png,
         Err(reason) => bail!("figure {name}: {reason}"),
     };
-    std::fs::create_dir_all(dir)?;
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     nextmem_model::write_atomically(&dir.join(format!("{name}.svg")), svg.as_bytes())?;
     Ok(nextmem_model::write_atomically(&dir.join(format!("{name}.png")), &png)?)
 }

@@ -7,11 +7,12 @@ use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_eval::judge::{JudgeConfig, JudgePrompt, JudgeReport, Verdict, judge_samples};
 use nextmem_eval::{Score, Task, method_label};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::BadInput;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
+use crate::sample_set::identity::{are_of, hashes, note};
 use crate::sample_set::{SampleSet, Samples};
 
 /// What is judged and by whom; flags go before the run's `[judge]`.
@@ -113,6 +114,7 @@ pub fn judge(options: &Options) -> Result<()> {
     let summary = json!({
         "model": config.model, "prompt": prompt, "prompt_sha256": config.prompt.hash(), "temperature": 0,
         "judged_unix_seconds": std::time::UNIX_EPOCH.elapsed().map(|since| since.as_secs()).ok(), "scores": scores, "counts": counts,
+        "samples": hashes(&sets)?,
     });
     dir.write(&format!("judge/{prompt}.json"), format!("{summary:#}\n").as_bytes())?;
     println!(
@@ -139,11 +141,19 @@ fn score(set: &SampleSet, config: &JudgeConfig, report: &JudgeReport) -> Score {
     }
 }
 
-/// The scores that judges left in a run: `judge_strict`, `judge_lenient`.
+/// The scores that judges left in a run: `judge_strict`, `judge_lenient`; none of other samples than the run holds.
 pub fn judge_scores(run: &Path) -> Vec<Score> {
-    let of = |prompt: JudgePrompt| read_json(&run.join(format!("judge/{}.json", prompt.name()))).unwrap_or(Value::Null);
-    [JudgePrompt::Strict, JudgePrompt::Lenient]
-        .into_iter()
-        .flat_map(|prompt| serde_json::from_value::<Vec<Score>>(of(prompt)["scores"].clone()).unwrap_or_default())
-        .collect()
+    let mut scores = Vec::new();
+    for prompt in [JudgePrompt::Strict, JudgePrompt::Lenient] {
+        let path = run.join(format!("judge/{}.json", prompt.name()));
+        let Some(results) = read_json(&path) else { continue };
+        match are_of(run, &results) {
+            true => scores.extend(serde_json::from_value::<Vec<Score>>(results["scores"].clone()).unwrap_or_default()),
+            false => note(format!(
+                "{}: is not of the samples that the run holds, left out; judge them again (what was asked before is not asked again)",
+                path.display()
+            )),
+        }
+    }
+    scores
 }

@@ -59,7 +59,7 @@ pub fn export(run: &Path, out: &Path, date: Option<u64>) -> Result<Vec<PathBuf>>
     let experiment = serde_json::to_value(experiment)?;
 
     let mut methods: BTreeMap<String, Vec<SampleSet>> = BTreeMap::new();
-    for set in SampleSet::list(run)? {
+    for (set, _) in SampleSet::list_checked(run)? {
         methods.entry(set.method_and_mode().0.to_string()).or_default().push(set);
     }
     let run_name = manifest["name"].as_str().unwrap_or("run");
@@ -283,8 +283,13 @@ mod tests {
 
     #[test]
     fn task_names_hold_letters_digits_and_underscores() {
-        let set =
-            |task, dataset: &str, method: &str| SampleSet { task, dataset: dataset.into(), method: method.into(), path: PathBuf::new() };
+        let set = |task, dataset: &str, method: &str| SampleSet {
+            task,
+            dataset: dataset.into(),
+            method: method.into(),
+            path: PathBuf::new(),
+            promised: None,
+        };
         assert_eq!(task_name(&set(Task::Reconstruction, "facts", "dense")), "nextmem_recon_facts");
         assert_eq!(task_name(&set(Task::ContextualQa, "squad-v1", "dense-decomp")), "nextmem_qa_decomp_squad_v1");
         assert_eq!(task_name(&set(Task::ContextualQa, "facts", "text")), "nextmem_qa_facts");

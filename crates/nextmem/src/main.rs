@@ -37,8 +37,10 @@ mod reproduce;
 mod run;
 mod run_dir;
 mod sample_set;
+mod score;
 mod source;
 mod stages;
+mod table;
 mod tensorboard;
 mod verify;
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use nextmem_eval::bertscore::{BERTSCORE, BertScore, BertScoreConfig};
-use nextmem_eval::metric::{Meteor, TEXT_METRICS, TextMetric, WordNet, corpus_bleu};
+use nextmem_eval::metric::{CorpusBleu, Meteor, TEXT_METRICS, TextMetric, WordNet};
 use nextmem_model::write_atomically;
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ use crate::progress::Bars;
 const COLUMNS: usize = 7;
 /// Pairs that a thread takes at once.
 const CHUNK: usize = 16;
+/// Bytes of two texts, multiplied, from which ROUGE-L takes many seconds: it compares every word with every other, 64 at once.
+const LONG: u64 = 1 << 42;
 
 /// What is scored, and how.
 #[derive(Debug, Args)]
@@ -53,7 +55,9 @@ struct Pair {
 /// # Errors
 /// [`BadInput`] for a file that is no list of pairs, before anything is written.
 pub fn metrics(options: &Options) -> Result<()> {
+    let begun = Instant::now();
     let pairs = read_pairs(&options.pairs)?;
+    warn_of_long(&pairs);
     let meteor = match &options.wordnet {
         Some(dir) => Meteor::with_wordnet(WordNet::open(dir).map_err(|e| BadInput(e.to_string()))?),
         None => Meteor::EXACT_AND_STEM,
@@ -61,19 +65,20 @@ pub fn metrics(options: &Options) -> Result<()> {
     let columns = if options.all { TEXT_METRICS.len() } else { COLUMNS };
     let metrics: Vec<&dyn TextMetric> =
         TEXT_METRICS[..columns].iter().map(|metric| if metric.name() == meteor.name() { &meteor } else { *metric }).collect();
-    let scores = score(&pairs, &metrics);
+    let scores = score(&pairs, &metrics, begun);
     let encoded = options.bertscore.as_deref().map(|dir| bertscore(dir, &pairs)).transpose()?;
     let mut lines = String::new();
-    for (i, row) in scores.iter().enumerate() {
+    for (i, row) in scores.rows.iter().enumerate() {
         let extra = encoded.iter().map(|(_, values)| format!("\"{BERTSCORE}\":{}", Value::from(values[i])));
-        let cells = metrics.iter().zip(row).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value))).chain(extra);
+        let cells =
+            metrics.iter().zip(&row.values).map(|(metric, value)| format!("\"{}\":{}", metric.name(), Value::from(*value))).chain(extra);
         let _ = writeln!(lines, "{{{}}}", cells.collect::<Vec<_>>().join(","));
     }
     match &options.out {
         Some(path) => write_atomically(path, lines.as_bytes())?,
         None => write_stdout(&lines)?,
     }
-    eprint!("{}", summary(&pairs, &metrics, &scores));
+    eprint!("{}", summary(&metrics, &scores));
     if let Some((version, values)) = &encoded {
         eprintln!("{}", line(BERTSCORE, values, version));
     }
@@ -111,7 +116,14 @@ fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     if bytes.trim_ascii().is_empty() {
         return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
     }
-    let pair = |(i, line): (usize, &&[u8])| read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into());
+    let bars = Bars::new("reading");
+    bars.begin(0, lines.len());
+    let pair = |(i, line): (usize, &&[u8])| {
+        if i > 0 && i % 4096 == 0 {
+            bars.at(i, "");
+        }
+        read_pair(line).map_err(|reason| BadInput(format!("{name}: line {}: {reason}", i + 1)).into())
+    };
     lines.iter().enumerate().map(pair).collect()
 }
 
@@ -148,31 +160,64 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// One row a pair, one value a metric; all cores take chunks of pairs until none is left.
-fn score(pairs: &[Pair], metrics: &[&dyn TextMetric]) -> Vec<Vec<f64>> {
+/// The values of one pair, and of which metrics it has anything to compare.
+#[derive(Clone, Default)]
+struct Row {
+    values: Vec<f64>,
+    applies: Vec<bool>,
+}
+
+/// The scores of all pairs and of the corpus.
+struct Scores {
+    rows: Vec<Row>,
+    corpus: CorpusBleu,
+}
+
+/// One row a pair; all cores take chunks of pairs until none is left. `begun`: when the command did.
+fn score(pairs: &[Pair], metrics: &[&dyn TextMetric], begun: Instant) -> Scores {
     let bars = Bars::new("metrics");
     bars.begin(0, pairs.len());
-    let begun = Instant::now();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let rows = Mutex::new(vec![Vec::new(); pairs.len()]);
+    let all = Mutex::new(Scores { rows: vec![Row::default(); pairs.len()], corpus: CorpusBleu::default() });
     let work = || {
+        let mut corpus = CorpusBleu::default();
         loop {
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-            let Some(chunk) = pairs.get(start..(start + CHUNK).min(pairs.len())).filter(|chunk| !chunk.is_empty()) else { return };
-            let scored: Vec<Vec<f64>> =
-                chunk.iter().map(|pair| metrics.iter().map(|m| m.score(&pair.prediction, &pair.reference)).collect()).collect();
-            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            rows[start..start + chunk.len()].clone_from_slice(&scored);
+            let Some(chunk) = pairs.get(start..(start + CHUNK).min(pairs.len())).filter(|chunk| !chunk.is_empty()) else { break };
+            let row = |pair: &Pair| {
+                corpus.add(&pair.prediction, &pair.reference);
+                let texts = (pair.prediction.as_str(), pair.reference.as_str());
+                Row {
+                    values: metrics.iter().map(|m| m.score(texts.0, texts.1)).collect(),
+                    applies: metrics.iter().map(|m| m.applies(texts.0, texts.1)).collect(),
+                }
+            };
+            let scored: Vec<Row> = chunk.iter().map(row).collect();
+            all.lock().unwrap_or_else(PoisonError::into_inner).rows[start..start + chunk.len()].clone_from_slice(&scored);
             bars.at(done.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len(), "");
         }
+        all.lock().unwrap_or_else(PoisonError::into_inner).corpus.merge(&corpus);
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pairs.len().div_ceil(CHUNK));
     std::thread::scope(|scope| {
         (1..threads).for_each(|_| drop(scope.spawn(work)));
         work();
     });
-    bars.finish(&format!("{} pairs in {:.1} s", pairs.len(), begun.elapsed().as_secs_f64()));
-    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+    bars.finish(&format!("{} pairs in {:.1} s, reading included", pairs.len(), begun.elapsed().as_secs_f64()));
+    all.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A word before minutes of silence.
+fn warn_of_long(pairs: &[Pair]) {
+    let long = |pair: &&Pair| pair.prediction.len() as u64 * pair.reference.len() as u64 > LONG;
+    let mut of_length = pairs.iter().filter(long).map(|pair| (pair.prediction.len() >> 20, pair.reference.len() >> 20));
+    if let Some((prediction, reference)) = of_length.next() {
+        eprintln!(
+            "metrics: {} pairs of texts of many megabytes, the first {prediction} MiB against {reference} MiB; rouge_l compares all their words \
+             and may take minutes for each",
+            1 + of_length.count()
+        );
+    }
 }
 
 /// A line of the summary.
@@ -185,15 +230,14 @@ fn line(name: &str, values: &[f64], version: &str) -> String {
 }
 
 /// Means, one metric a line; where a metric does not apply to every pair, the mean over those it applies to.
-fn summary(pairs: &[Pair], metrics: &[&dyn TextMetric], scores: &[Vec<f64>]) -> String {
+fn summary(metrics: &[&dyn TextMetric], scores: &Scores) -> String {
     let mut out = format!("{:<12} {:>8} {:>7}  version\n", "metric", "mean", "pairs");
     for (column, metric) in metrics.iter().enumerate() {
-        let applies = |(pair, _): &(&Pair, &Vec<f64>)| metric.applies(&pair.prediction, &pair.reference);
-        let values: Vec<f64> = pairs.iter().zip(scores).filter(applies).map(|(_, row)| row[column]).collect();
+        let values: Vec<f64> = scores.rows.iter().filter(|row| row.applies[column]).map(|row| row.values[column]).collect();
         let _ = writeln!(out, "{}", line(metric.name(), &values, metric.version()));
     }
-    let corpus = corpus_bleu(pairs.iter().map(|pair| (pair.prediction.as_str(), pair.reference.as_str())));
-    let _ = writeln!(out, "{:<12} {corpus:>8.4} {:>7}  1 (sacrebleu 2.6.0 corpus BLEU, 13a, exp, /100)", "corpus bleu", pairs.len());
+    let (corpus, pairs) = (scores.corpus.score(), scores.rows.len());
+    let _ = writeln!(out, "{:<12} {corpus:>8.4} {pairs:>7}  1 (sacrebleu 2.6.0 corpus BLEU, 13a, exp, /100)", "corpus bleu");
     out
 }
 

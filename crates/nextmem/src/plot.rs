@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cli::BadInput;
+use crate::experiment::StageName;
 use crate::figure::{Lines, Series};
 use crate::run_dir::RunDir;
 
@@ -18,9 +19,12 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<()> {
     let out = out.map_or_else(|| dir.join("figures"), Path::to_owned);
     let name = dir.experiment()?.name;
     let mut drawn = Vec::new();
-    for stage in ["pretrain", "stage1", "stage2", "icae", "dyprag"] {
+    for stage in StageName::ALL.map(StageName::dir) {
         let path = dir.join(stage).join("metrics.jsonl");
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if !path.is_file() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let lines: Vec<Value> =
             text.lines().map(serde_json::from_str).collect::<Result<_, _>>().with_context(|| path.display().to_string())?;
         for (kind, y, keys) in

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use nextmem_eval::EvalError;
 use nextmem_eval::sheet::Sheet;
 use serde::Deserialize;
 
@@ -19,6 +20,7 @@ use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run;
 use crate::run_dir::RunDir;
+use crate::sample_set::SampleSet;
 use crate::{lm_eval, tensorboard};
 
 /// What is wanted.
@@ -131,6 +133,18 @@ fn name(what: What) -> String {
     what.to_possible_value().map_or(String::new(), |v| v.get_name().to_string())
 }
 
+/// Whether the samples of a run are all there.
+///
+/// # Errors
+/// Samples that are there and cannot be: running again would not tell why.
+fn evaluated(run: &Path) -> Result<bool> {
+    match SampleSet::list_checked(run) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.downcast_ref(), Some(EvalError::Unfinished { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl Reproduction {
     fn make(&self, what: What) -> Result<()> {
         match what {
@@ -160,7 +174,7 @@ impl Reproduction {
         let plan = Experiment::load(path).and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
         // That of this machine, else the published one.
         let found = RunDir::locate(&plan.experiment.results, &plan.experiment.name);
-        if RunDir::open(&found).is_ok_and(|dir| dir.holds(&plan)) && found.join("scores.json").is_file() {
+        if RunDir::open(&found).is_ok_and(|dir| dir.holds(&plan)) && found.join("scores.json").is_file() && evaluated(&found)? {
             return Ok(found);
         }
         if self.no_run {
@@ -220,13 +234,15 @@ impl Reproduction {
              curves), which the same commands make; they are not in git.\n",
             self.scale
         );
-        let mut files: Vec<String> = std::fs::read_dir(&self.out)?
+        let mut files: Vec<String> = std::fs::read_dir(&self.out)
+            .with_context(|| self.out.display().to_string())?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".md").map(String::from))
             .filter(|name| name != "README")
             .collect();
         files.sort_by_key(|name| (!name.starts_with("table"), name.clone()));
         for file in files {
-            let table = std::fs::read_to_string(self.out.join(format!("{file}.md")))?;
+            let path = self.out.join(format!("{file}.md"));
+            let table = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             text.push_str(&format!("\n{}", table.replacen("## ", &format!("## {file}: "), 1)));
             if self.out.join(format!("{file}.png")).is_file() {
                 text.push_str(&format!("\n![{file}]({file}.png)\n"));

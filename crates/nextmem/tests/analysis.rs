@@ -46,7 +46,7 @@ fn mean(report: &Value, series: &str, label: &str, value: &str) -> f64 {
 fn scored(dir: &Dir, method: &str, metric: &str) -> f64 {
     let scores: Value = serde_json::from_str(&dir.read("results/tiny/scores.json")).unwrap();
     let wanted = |s: &&Value| s["task"] == "reconstruction" && s["method"] == method && s["metric"] == metric;
-    scores.as_array().unwrap().iter().find(wanted).unwrap()["value"].as_f64().unwrap()
+    scores["scores"].as_array().unwrap().iter().find(wanted).unwrap()["value"].as_f64().unwrap()
 }
 
 /// Equal but for the last digit, which reading JSON may change.

@@ -34,7 +34,7 @@ fn a_run_trains_evaluates_and_is_reused() {
         assert!(!sample[field].is_null(), "{sample}");
     }
     let scores = dir.read("results/tiny/scores.json");
-    let text_f1 = json(&scores)
+    let text_f1 = json(&scores)["scores"]
         .as_array()
         .unwrap()
         .iter()
@@ -51,7 +51,7 @@ fn a_run_trains_evaluates_and_is_reused() {
     std::fs::remove_file(dir.path("results/tiny/scores.json")).unwrap();
     dir.run(&["score", "results/tiny"]).good();
     assert_eq!(dir.read("results/tiny/scores.json"), scores);
-    assert!(dir.run(&["table", "results/tiny"]).good().stdout.contains("| tiny |"));
+    assert!(dir.run(&["table", "results/tiny"]).good().stdout.contains("| tiny | tiny ("));
 
     // another run with other values in the same directory is refused, or replaces it
     dir.write("x.toml", TINY.replace("levels = 2", "levels = 1"));

@@ -22,7 +22,7 @@ fn run_of_two_methods(manifest: &Value) -> Dir {
     dir.write("r/samples/reconstruction.facts.dense.jsonl", line(0, "abc") + &line(1, "x \"y\"\n"));
     let qa = json!({ "index": 0, "reference": "r", "question": "q", "answer": "a b", "prediction": "b", "ref_word_num": 1 });
     dir.write("r/samples/contextual_qa.facts.dense-comp.jsonl", format!("{qa}\n"));
-    let ranked = json!({ "index": 0, "question": "q", "hit_list": [3, 1], "prediction": [3, 2], "ref_num": 4 });
+    let ranked = json!({ "index": 0, "question": "q", "hit_list": [3, 1], "prediction": [3, 2, 0, 4, 5], "ref_num": 9 });
     dir.write("r/samples/retrieval.facts.text.jsonl", format!("{ranked}\n"));
     dir
 }
@@ -72,7 +72,7 @@ fn results_and_samples() {
     assert_eq!((&row["prompt_hash"], &row["target_hash"]), (&json!(SHA256_ABC), &json!(SHA256_ABC)));
     assert_ne!(rows[0]["doc_hash"], row["doc_hash"]);
     let ranked: Value = serde_json::from_str(&dir.read(&expected[4])).unwrap();
-    assert_eq!((&ranked["target"], &ranked["filtered_resps"]), (&json!("[3, 1]"), &json!(["[3, 2]"])));
+    assert_eq!((&ranked["target"], &ranked["filtered_resps"]), (&json!("[3, 1]"), &json!(["[3, 2, 0, 4, 5]"])));
     assert_eq!((&ranked["mrr@5"], &ranked["recall@5"]), (&json!(1.0), &json!(0.5)));
 }
 

@@ -44,7 +44,7 @@ fn run() -> Dir {
     dir.run(&["run", "x.toml"]).good();
     let answer = |prediction: &str| {
         format!(
-            "{{\"index\":0,\"reference\":\"r\",\"question\":\"Where?\",\"answer\":\"Oslo\",\"prediction\":\"{prediction}\",\"ref_word_num\":1}}\n"
+            "{{\"index\":0,\"reference\":\"Ann lives in Oslo.\",\"question\":\"Where?\",\"answer\":\"Oslo\",\"prediction\":\"{prediction}\",\"ref_word_num\":1}}\n"
         )
     };
     dir.write("results/x/samples/contextual_qa.squad.text.jsonl", answer("Oslo"));

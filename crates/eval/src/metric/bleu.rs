@@ -75,11 +75,37 @@ impl TextMetric for BleuNltk {
 /// sacrebleu 2.6.0 `corpus_bleu(predictions, [references])`, divided by 100
 /// (`nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp`).
 pub fn corpus_bleu<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> f64 {
-    let mut counts = Counts::default();
-    pairs.into_iter().for_each(|(prediction, reference)| counts.add(&tokenize_13a(prediction), &tokenize_13a(reference)));
-    match counts.totals.contains(&0) {
-        true => 0.0,
-        false => counts.sacrebleu(MAX_ORDER),
+    let mut corpus = CorpusBleu::default();
+    pairs.into_iter().for_each(|(prediction, reference)| corpus.add(prediction, reference));
+    corpus.score()
+}
+
+/// [`corpus_bleu`] pair by pair; parts of a corpus can be counted apart and put together.
+#[derive(Default)]
+pub struct CorpusBleu(Counts);
+
+impl CorpusBleu {
+    /// Counts one pair.
+    pub fn add(&mut self, prediction: &str, reference: &str) {
+        self.0.add(&tokenize_13a(prediction), &tokenize_13a(reference));
+    }
+
+    /// Counts another part of the corpus.
+    pub fn merge(&mut self, other: &Self) {
+        let (own, other) = (&mut self.0, &other.0);
+        let add = |own: &mut [usize; MAX_ORDER], other: &[usize; MAX_ORDER]| own.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+        add(&mut own.matches, &other.matches);
+        add(&mut own.totals, &other.totals);
+        own.predicted += other.predicted;
+        own.expected += other.expected;
+    }
+
+    /// The BLEU of what was counted.
+    pub fn score(&self) -> f64 {
+        match self.0.totals.contains(&0) {
+            true => 0.0,
+            false => self.0.sacrebleu(MAX_ORDER),
+        }
     }
 }
 

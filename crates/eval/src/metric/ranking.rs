@@ -48,6 +48,10 @@ impl RankingMetric for Hit {
     fn score(&self, ranked: &[usize], relevant: &[usize]) -> f64 {
         f64::from(!hit_ranks(ranked, relevant).0.is_empty())
     }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        first_hits(candidates, relevant).iter().sum()
+    }
 }
 
 impl RankingMetric for Recall {
@@ -63,6 +67,11 @@ impl RankingMetric for Recall {
         let (ranks, relevant) = hit_ranks(ranked, relevant);
         ratio(ranks.len() as f64, relevant as f64)
     }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        // Every relevant index is as often among the first 5 as any other.
+        ratio(CUTOFF.min(candidates) as f64 * f64::from(relevant > 0), candidates as f64)
+    }
 }
 
 impl RankingMetric for Mrr {
@@ -76,6 +85,10 @@ impl RankingMetric for Mrr {
 
     fn score(&self, ranked: &[usize], relevant: &[usize]) -> f64 {
         hit_ranks(ranked, relevant).0.first().map_or(0.0, |rank| 1.0 / *rank as f64)
+    }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        first_hits(candidates, relevant).iter().zip(1..).map(|(p, rank)| p / f64::from(rank)).sum()
     }
 }
 
@@ -93,6 +106,14 @@ impl RankingMetric for Map {
         let precisions = ranks.iter().zip(1..).fold(0.0, |sum, (rank, found)| sum + f64::from(found) / *rank as f64);
         ratio(precisions, relevant.min(CUTOFF) as f64)
     }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        let (n, r) = (candidates as f64, relevant as f64);
+        // Before a relevant index at rank i there are i - 1 of the other n - 1, r - 1 of them relevant.
+        let others = ratio(r - 1.0, n - 1.0).max(0.0);
+        let precisions: f64 = (1..=CUTOFF.min(candidates)).map(|i| (1.0 + (i - 1) as f64 * others) / i as f64).sum();
+        ratio(precisions * ratio(r, n), relevant.min(CUTOFF) as f64)
+    }
 }
 
 impl RankingMetric for Dcg {
@@ -106,6 +127,10 @@ impl RankingMetric for Dcg {
 
     fn score(&self, ranked: &[usize], relevant: &[usize]) -> f64 {
         discounted(hit_ranks(ranked, relevant).0)
+    }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        discounted(1..=CUTOFF.min(candidates)) * ratio(relevant as f64, candidates as f64)
     }
 }
 
@@ -122,6 +147,21 @@ impl RankingMetric for Ndcg {
         let (ranks, relevant) = hit_ranks(ranked, relevant);
         ratio(discounted(ranks), discounted(1..=relevant.min(CUTOFF)))
     }
+
+    fn chance(&self, candidates: usize, relevant: usize) -> f64 {
+        ratio(Dcg.chance(candidates, relevant), discounted(1..=relevant.min(CUTOFF)))
+    }
+}
+
+/// The probability of every rank of the top 5 to hold the first relevant index of a random order.
+fn first_hits(candidates: usize, relevant: usize) -> Vec<f64> {
+    let mut none_before = 1.0;
+    let rank = |left: usize| {
+        let here = none_before * ratio(relevant.min(left) as f64, left as f64);
+        none_before -= here;
+        here
+    };
+    (0..CUTOFF.min(candidates)).map(|before| candidates - before).map(rank).collect()
 }
 
 /// The ranks of the top 5 that hold a relevant index for the first time, and how many indices are relevant.
@@ -144,7 +184,34 @@ fn ratio(part: f64, whole: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::metric::RANKING_METRICS;
+
+    /// Every order of `0..n`.
+    fn orders(n: usize) -> Vec<Vec<usize>> {
+        (0..n).fold(vec![Vec::new()], |all, next| {
+            let with =
+                |order: Vec<usize>| (0..=order.len()).map(move |at| [&order[..at], &[next], &order[at..]].concat()).collect::<Vec<_>>();
+            all.into_iter().flat_map(with).collect()
+        })
+    }
+
+    #[test]
+    fn chance_is_the_mean_over_all_orders() {
+        for (candidates, relevant) in [(1, 1), (3, 1), (4, 2), (5, 5), (6, 1), (7, 2), (7, 6), (7, 0)] {
+            let gold: Vec<usize> = (0..relevant).collect();
+            let orders = orders(candidates);
+            for metric in RANKING_METRICS {
+                let sum: f64 = orders.iter().map(|order| metric.score(&order[..CUTOFF.min(candidates)], &gold)).sum();
+                let (mean, chance) = (sum / orders.len() as f64, metric.chance(candidates, relevant));
+                assert!((mean - chance).abs() < 1e-12, "{} {candidates} {relevant}: {chance}, expected {mean}", metric.name());
+            }
+        }
+        // One of 20: 5 / 20; two of 20: 1 - (15 * 14) / (20 * 19).
+        assert!((Hit.chance(20, 1) - 0.25).abs() < 1e-12);
+        assert!((Hit.chance(20, 2) - (1.0 - 210.0 / 380.0)).abs() < 1e-12);
+        assert_eq!(RANKING_METRICS.iter().map(|m| m.chance(0, 0)).sum::<f64>(), 0.0);
+    }
 
     /// hit, recall, mrr, map, dcg, ndcg
     #[track_caller]

@@ -1,7 +1,9 @@
 //! ROUGE-1, ROUGE-2 and ROUGE-L as the F-measure of `rouge-score` 0.1.2 with its stemmer (Lin 2004).
 
+use std::collections::HashMap;
+
 use super::porter::stem;
-use super::{TextMetric, f_measure, ngram_overlap, numbered};
+use super::{TextMetric, f_measure, ngram_overlap};
 
 /// What the three have in common.
 const VERSION: &str = "1 (rouge-score 0.1.2 F-measure, Porter stems)";
@@ -53,24 +55,38 @@ impl TextMetric for RougeL {
     }
 
     fn score(&self, prediction: &str, reference: &str) -> f64 {
-        let (prediction, reference) = numbered(&stems(prediction), &stems(reference));
+        let [prediction, reference] = numbered_stems([prediction, reference]);
         f_measure(lcs(&prediction, &reference), prediction.len(), reference.len())
     }
 }
 
 fn ngrams(prediction: &str, reference: &str, n: usize) -> f64 {
-    let (prediction, reference) = numbered(&stems(prediction), &stems(reference));
+    let [prediction, reference] = numbered_stems([prediction, reference]);
     let matches = ngram_overlap(&prediction, &reference, n);
     f_measure(matches, prediction.windows(n).len(), reference.windows(n).len())
 }
 
 /// The tokens of `rouge_score.tokenize`: lower case, split at everything outside `[a-z0-9]`, stemmed from 4 letters on.
-fn stems(text: &str) -> Vec<String> {
-    text.to_lowercase()
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|token| !token.is_empty())
-        .map(|token| if token.len() > 3 { stem(token) } else { token.to_string() })
-        .collect()
+///
+/// Each text as numbers, equal for equal stems: a word is stemmed once however often it comes, and takes 4 bytes.
+fn numbered_stems(texts: [&str; 2]) -> [Vec<u32>; 2] {
+    let texts = texts.map(str::to_lowercase);
+    let (mut of_word, mut of_stem) = (HashMap::<&str, u32>::new(), HashMap::<String, u32>::new());
+    let mut number = |word| {
+        *of_word.entry(word).or_insert_with(|| {
+            let next = of_stem.len() as u32;
+            *of_stem.entry(stemmed(word)).or_insert(next)
+        })
+    };
+    texts.each_ref().map(|text| words(text).map(&mut number).collect())
+}
+
+fn words(lower: &str) -> impl Iterator<Item = &str> {
+    lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn stemmed(word: &str) -> String {
+    if word.len() > 3 { stem(word) } else { word.to_string() }
 }
 
 /// Length of the longest common subsequence of two texts whose tokens are `numbered`.
@@ -82,6 +98,15 @@ fn stems(text: &str) -> Vec<String> {
 /// # Reference
 /// Hyyroe, "Bit-parallel LCS-length computation revisited" (2004).
 fn lcs(a: &[u32], b: &[u32]) -> usize {
+    // What both texts begin and end with is in every longest common subsequence.
+    let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[start..], &b[start..]);
+    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    start + end + lcs_of_middles(&a[..a.len() - end], &b[..b.len() - end])
+}
+
+/// As [`lcs`], for texts that begin and end differently.
+fn lcs_of_middles(a: &[u32], b: &[u32]) -> usize {
     // For every token the words of 64 bits where b has it, with its bits.
     let kinds = a.iter().chain(b).max().map_or(0, |last| *last as usize + 1);
     let mut equal: Vec<Vec<(usize, u64)>> = vec![Vec::new(); kinds];
@@ -130,9 +155,11 @@ mod tests {
 
     #[test]
     fn stems_from_four_letters_on() {
+        let stems = |text: &str| words(&text.to_lowercase()).map(stemmed).collect::<Vec<_>>();
         assert_eq!(stems("The cats' DIES re-running!"), ["the", "cat", "die", "re", "run"]);
         assert_eq!(stems("was gas"), ["was", "gas"]);
         assert_eq!(stems("na\u{ef}ve_x"), ["na", "ve", "x"]);
+        assert_eq!(numbered_stems(["Cats run cat", "a CAT running"]), [vec![0, 1, 0], vec![2, 0, 1]]);
     }
 
     #[test]
@@ -170,6 +197,7 @@ mod tests {
             let mut text = |length| (0..length).map(|_| random(kinds) as u32).collect::<Vec<_>>();
             let (a, b) = (text(round % 7 * 31), text([0, 1, 63, 64, 65, 128, 129, 200, 331][round % 9]));
             assert_eq!(lcs(&a, &b), lcs_by_table(&a, &b), "{a:?} {b:?}");
+            assert_eq!(lcs_of_middles(&a, &b), lcs_by_table(&a, &b), "{a:?} {b:?}");
             assert_eq!(lcs(&b, &b), b.len());
         }
     }

@@ -113,7 +113,7 @@ impl File {
     fn read(path: PathBuf) -> Result<Self, EvalError> {
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(File { path, text }),
-            Err(source) => Err(EvalError::Io { path, source }),
+            Err(reason) => Err(EvalError::Io { path, reason }),
         }
     }
 

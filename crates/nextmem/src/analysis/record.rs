@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nextmem_eval::analysis::{AnalysisReport, AnalysisSample};
 use nextmem_eval::metric::text_metric;
-use nextmem_eval::read_samples;
+use nextmem_eval::read_lines;
 use nextmem_model::{Memory, MemoryMethod};
 
 use crate::progress::Bars;
@@ -36,9 +36,11 @@ impl Record {
         let partial = report.with_extension(format!("{}.partial.jsonl", &fingerprint[..12.min(fingerprint.len())]));
         let finished = read_json(report).is_some_and(|r| r["fingerprint"] == fingerprint);
         let from = if finished { samples_file(report) } else { partial.clone() };
-        let samples = read_samples(&from)?;
-        let text = std::fs::read_to_string(&from).unwrap_or_default();
-        let lines = text.lines().take(samples.len()).map(String::from).collect();
+        // A condition is written as a whole, so that a line that was cut off belongs to one that is measured again.
+        let (numbers, samples): (Vec<usize>, Vec<AnalysisSample>) = read_lines(&from)?.items.into_iter().unzip();
+        let text = String::from_utf8_lossy(&std::fs::read(&from).unwrap_or_default()).into_owned();
+        let written: Vec<&str> = text.lines().collect();
+        let lines = numbers.iter().filter_map(|number| Some(written.get(number - 1)?.to_string())).collect();
         let record = Self { report: report.to_owned(), partial, samples, lines, bar: Bars::new(name), done: Cell::new(0) };
         record.discard_other_attempts(dir)?;
         Ok(record)

@@ -148,11 +148,5 @@ impl fmt::Display for DownloadError {
     }
 }
 
-impl std::error::Error for DownloadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Disk { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+/// Without a `source`: the system's reason is part of the message, and a printed chain of errors would say it twice.
+impl std::error::Error for DownloadError {}

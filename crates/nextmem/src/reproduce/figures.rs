@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nextmem_eval::ONE_TRAINING;
 use nextmem_eval::analysis::{AnalysisReport, AnalysisRow};
 use nextmem_eval::sheet::{Cell, Group, Sheet};
 use serde_json::Value;
@@ -156,7 +157,7 @@ pub fn sheet(report: &AnalysisReport, name: &str) -> Sheet {
         columns: ["condition", "n"].into_iter().map(String::from).chain(values.into_iter().cloned()).collect(),
         groups,
         notes: vec![format!(
-            "Runs: {}; {} passages of {}; means with 95% intervals. `nextmem analyze RUN {}` explains every column.",
+            "Runs: {}; {} passages of {}; means with 95% intervals. {ONE_TRAINING} `nextmem analyze RUN {}` explains every column.",
             runs.join(", "),
             report.passages,
             report.dataset,

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use nextmem_eval::bertscore::BERTSCORE_UNAVAILABLE;
 use nextmem_eval::sheet::{Cell, Group, Sheet};
-use nextmem_eval::{MEMORY_BYTES, PUBLISHED, PUBLISHED_ABLATION, Score, Task, method_label, score_file};
+use nextmem_eval::{
+    CHANCE, MEMORY_BYTES, ONE_TRAINING, PUBLISHED, PUBLISHED_ABLATION, QWEN3, Score, Task, row_label, score_file, score_without_memory,
+};
 
 use crate::bertscore::bertscores;
 use crate::cli::BadInput;
 use crate::run_dir::{RunDir, read_json};
-use crate::sample_set::SampleSet;
+use crate::sample_set::{SampleSet, Samples, same_items};
 
 const OURS: &str = "ours";
-const PAPER: &str = "published: Qwen3-8B on the paper's own data";
+const PAPER: &str = "published, on the paper's own data, each with its model";
 
 /// Our dataset names as the paper spells them.
 const NAMES: [(&str, &str); 5] =
@@ -26,7 +28,7 @@ pub fn reconstruction(run: &Path) -> Result<Vec<Sheet>> {
     let scores: Vec<Score> = scores.into_iter().chain(bertscores(run)).collect();
     Ok(vec![
         beside_published(run, "table1", &format!("{title}: token F1"), Task::Reconstruction, &scores, &[("f1", "f1")]),
-        metrics(run, "table1-metrics", &format!("{title}: every metric"), &scores),
+        metrics(run, Task::Reconstruction, "table1-metrics", &format!("{title}: every metric"), &scores),
     ])
 }
 
@@ -37,13 +39,14 @@ pub fn contextual_qa(run: &Path) -> Result<Vec<Sheet>> {
     let title = "Table 2, contextual generation";
     let judge = scores.iter().find(|s| s.metric.starts_with("judge")).map(|s| s.metric.clone());
     let ours = judge.as_deref().unwrap_or("exact_match");
-    let mut first =
-        beside_published(run, "table2", &format!("{title}: accuracy"), Task::ContextualQa, &scores, &[(ours, "judge accuracy")]);
+    let ours_named = if judge.is_some() { "our judge's accuracy" } else { "exact match" };
+    let title_of_first = format!("{title}: ours {ours_named}, the paper's judge accuracy");
+    let mut first = beside_published(run, "table2", &title_of_first, Task::ContextualQa, &scores, &[(ours, "judge accuracy")]);
     first.notes.push(match judge {
         Some(judge) => format!("Ours: {judge}, with our prompt; the paper's judge and prompt are not published."),
         None => "Ours: exact match with the gold answer (no judge was asked); the paper's numbers are an LLM judge's.".into(),
     });
-    Ok(vec![first, metrics(run, "table2-metrics", &format!("{title}: every metric"), &scores)])
+    Ok(vec![first, metrics(run, Task::ContextualQa, "table2-metrics", &format!("{title}: every metric"), &scores)])
 }
 
 /// Table 3: Hit@5 and MRR@5 per dataset beside the published rows, then every metric.
@@ -53,51 +56,75 @@ pub fn retrieval(run: &Path) -> Result<Vec<Sheet>> {
     let shown = [("hit@5", "hit@5"), ("mrr@5", "mrr@5")];
     Ok(vec![
         beside_published(run, "table3", title, Task::Retrieval, &scores, &shown),
-        metrics(run, "table3-metrics", &format!("{title}: every metric"), &scores),
+        metrics(run, Task::Retrieval, "table3-metrics", &format!("{title}: every metric"), &scores),
     ])
 }
 
-/// Table 4: one row per ablation, `(label, run, method)`.
+/// Table 4: one row per ablation, `(label, run, method)`, all on the same items of one dataset: RACE as in the paper where
+/// the runs have it, else their first.
 pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
     let columns = ["f1", "rouge_l", "meteor", "bertscore"];
     let mut ours = Vec::new();
     let mut notes = vec![note(rows.first().map(|(_, run, _)| run.as_path()))];
+    let mut first: Option<(PathBuf, Samples, String)> = None;
     for (label, run, method) in rows {
-        let mut scores = scores(run, Task::Reconstruction, &columns[..3])?;
-        scores.extend(bertscores(run));
-        let of = |metric: &str| {
-            let found = scores.iter().find(|s| s.method == *method && s.metric == metric);
-            found.map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high))
+        let sets = SampleSet::list(run)?;
+        let of_method: Vec<&SampleSet> = sets.iter().filter(|s| s.task == Task::Reconstruction && s.method == *method).collect();
+        let wanted = first.as_ref().map(|(_, _, dataset)| dataset.clone());
+        let set = match &wanted {
+            Some(dataset) => of_method.iter().find(|s| s.dataset == *dataset),
+            None => of_method.iter().find(|s| s.dataset == "race").or(of_method.first()),
         };
-        if !scores.iter().any(|s| s.method == *method) {
-            bail!(BadInput(format!("{}: no samples of `{method}`, expected them for the row {label:?}", run.display())));
+        let Some(set) = set else {
+            let of = wanted.map_or(String::new(), |dataset| format!(" on {dataset}"));
+            bail!(BadInput(format!("{}: no samples of `{method}`{of}, expected them for the row {label:?}", run.display())));
+        };
+        let samples = set.read()?;
+        if let Some((path, others, _)) = &first {
+            same_items(path, others, &set.path, &samples)?;
         }
-        ours.push(std::iter::once(Cell::Text(label.to_string())).chain(columns.iter().map(|m| of(m))).collect());
+        let metrics: Vec<String> = columns[..3].iter().map(|metric| metric.to_string()).collect();
+        let mut scores = score_file(&set.path, &metrics)?;
+        scores.extend(bertscores(run).into_iter().filter(|s| s.method == *method && s.dataset == set.dataset));
+        let of =
+            |metric: &&str| scores.iter().find(|s| s.metric == **metric).map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high));
+        ours.push(std::iter::once(Cell::Text(label.to_string())).chain(columns.iter().map(of)).collect());
+        first.get_or_insert_with(|| (set.path.clone(), samples, set.dataset.clone()));
     }
     if rows.iter().any(|(_, run, _)| bertscores(run).is_empty()) {
         notes.push(BERTSCORE_UNAVAILABLE.into());
     }
-    notes.push("Published: RACE, BERTScore not rescaled.".into());
+    notes.push(format!("Published: {QWEN3}, RACE, BERTScore not rescaled."));
     let published = PUBLISHED_ABLATION
         .iter()
         .map(|(label, values)| std::iter::once(Cell::Text(label.to_string())).chain(values.iter().map(|v| Cell::plain(*v, 4))).collect());
+    let asked = first.map_or(String::new(), |(_, samples, dataset)| format!("{} (n = {})", spelled(&dataset), samples.len()));
     Ok(Sheet {
         name: "table4".into(),
-        title: "Table 4, ablations: reconstruction".into(),
+        title: format!("Table 4, ablations: reconstruction of {asked}"),
         columns: std::iter::once("row").chain(columns).map(String::from).collect(),
-        groups: vec![Group { name: OURS.into(), rows: ours }, Group { name: PAPER.into(), rows: published.collect() }],
+        groups: vec![
+            Group { name: OURS.into(), rows: ours },
+            Group { name: format!("published: {QWEN3} on RACE"), rows: published.collect() },
+        ],
         notes,
     })
 }
 
 /// The scores of a task's sample files, in the order of the paper's rows.
 fn scores(run: &Path, task: Task, metrics: &[&str]) -> Result<Vec<Score>> {
-    let mut sets: Vec<SampleSet> = SampleSet::list(run)?.into_iter().filter(|s| s.task == task).collect();
+    let sets = SampleSet::list_checked(run)?.into_iter().map(|(set, _)| set);
+    let mut sets: Vec<SampleSet> = sets.filter(|s| s.task == task).collect();
     sets.sort_by_key(|s| (rank(&s.method), s.method.clone(), s.dataset.clone()));
     let metrics: Vec<String> = metrics.iter().map(|m| m.to_string()).collect();
     let mut scores = Vec::new();
-    for set in sets {
+    for set in &sets {
         scores.extend(score_file(&set.path, &metrics)?);
+    }
+    for dataset in unique(sets.iter().map(|s| s.dataset.as_str())) {
+        if let Some(set) = sets.iter().find(|s| s.dataset == dataset) {
+            scores.extend(score_without_memory(&set.path, &metrics)?);
+        }
     }
     match scores.is_empty() {
         true => {
@@ -118,10 +145,17 @@ fn judged(run: &Path) -> Vec<Score> {
     crate::judge::judge_scores(run)
 }
 
+/// A dataset's name as the paper spells it.
+fn spelled(dataset: &str) -> String {
+    NAMES.iter().find(|(ours, _)| *ours == dataset).map_or(dataset.to_string(), |(_, paper)| paper.to_string())
+}
+
+fn cell(score: &Score) -> Cell {
+    if score.method == CHANCE { Cell::plain(score.value, 4) } else { Cell::score(score.value, score.low, score.high) }
+}
+
 /// Rows against datasets: ours, then the paper's.
 fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[Score], shown: &[(&str, &str)]) -> Sheet {
-    let spelled =
-        |dataset: &str| NAMES.iter().find(|(ours, _)| *ours == dataset).map_or(dataset.to_string(), |(_, paper)| paper.to_string());
     let mut datasets: Vec<String> = Vec::new();
     let published: Vec<_> = PUBLISHED.iter().filter(|p| p.task == task).collect();
     let of_paper = published.iter().flat_map(|p| p.values.iter().map(|(d, _)| d.to_string()));
@@ -131,18 +165,32 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
         }
     }
     let mut columns = vec!["row".to_string()];
-    for (_, metric) in shown {
-        columns.extend(datasets.iter().map(|d| if shown.len() > 1 { format!("{d} {metric}") } else { d.clone() }));
+    for (own, theirs) in shown {
+        columns.extend(datasets.iter().map(|d| {
+            let name = if shown.len() > 1 { format!("{d} {theirs}") } else { d.clone() };
+            let of_paper = published.iter().any(|p| p.metric == *theirs && p.values.iter().any(|(name, _)| name == d));
+            // Whose number is of what, where the column holds two kinds.
+            let metric = |whose: &str, metric: &str| if own == theirs { String::new() } else { format!("{whose}: {metric}") };
+            let n = scores.iter().find(|s| spelled(&s.dataset) == *d && s.metric == *own).map(|s| format!("n = {}", s.n));
+            let ours = n.map(|n| match (own == theirs, of_paper) {
+                (true, true) => format!("ours: {n}"),
+                (true, false) => n,
+                (false, _) => format!("{}, {n}", metric("ours", own)),
+            });
+            let paper = of_paper.then(|| metric("paper", theirs));
+            let parts: Vec<String> = ours.into_iter().chain(paper).filter(|part| !part.is_empty()).collect();
+            if parts.is_empty() { name } else { format!("{name} ({})", parts.join("; ")) }
+        }));
     }
     let mut ours: Vec<Vec<Cell>> = Vec::new();
     for method in unique(scores.iter().map(|s| s.method.as_str())) {
         let cells = shown.iter().flat_map(|(metric, _)| {
             datasets.iter().map(move |d| {
                 let found = scores.iter().find(|s| s.method == method && s.metric == *metric && spelled(&s.dataset) == *d);
-                found.map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high))
+                found.map_or(Cell::Missing, cell)
             })
         });
-        ours.push(std::iter::once(Cell::Text(method_label(method).to_string())).chain(cells).collect());
+        ours.push(std::iter::once(Cell::Text(row_label(task, method).to_string())).chain(cells).collect());
     }
     let mut paper: Vec<Vec<Cell>> = Vec::new();
     for label in unique(published.iter().map(|p| p.label)) {
@@ -152,7 +200,8 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
                 row.and_then(|r| r.values.iter().find(|(name, _)| name == d)).map_or(Cell::Missing, |(_, v)| Cell::plain(*v, 4))
             })
         });
-        paper.push(std::iter::once(Cell::Text(format!("{label} (paper)"))).chain(cells).collect());
+        let model = published.iter().find(|p| p.label == label).map_or("", |p| p.backbone);
+        paper.push(std::iter::once(Cell::Text(format!("{label} (paper; {model})"))).chain(cells).collect());
     }
     Sheet {
         name: name.into(),
@@ -164,7 +213,7 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
 }
 
 /// Rows against metrics, a group per dataset.
-pub fn metrics(run: &Path, name: &str, title: &str, scores: &[Score]) -> Sheet {
+pub fn metrics(run: &Path, task: Task, name: &str, title: &str, scores: &[Score]) -> Sheet {
     let names: Vec<&str> = unique(scores.iter().map(|s| s.metric.as_str()).filter(|m| *m != MEMORY_BYTES));
     let bytes = scores.iter().any(|s| s.metric == MEMORY_BYTES);
     let mut columns: Vec<String> = std::iter::once("row").chain(names.iter().copied()).map(String::from).collect();
@@ -174,8 +223,8 @@ pub fn metrics(run: &Path, name: &str, title: &str, scores: &[Score]) -> Sheet {
         let of_set: Vec<&Score> = scores.iter().filter(|s| s.dataset == dataset).collect();
         let rows = unique(of_set.iter().map(|s| s.method.as_str())).into_iter().map(|method| {
             let find = |metric: &str| of_set.iter().find(|s| s.method == method && s.metric == metric);
-            let mut row = vec![Cell::Text(method_label(method).to_string())];
-            row.extend(names.iter().map(|m| find(m).map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high))));
+            let mut row = vec![Cell::Text(row_label(task, method).to_string())];
+            row.extend(names.iter().map(|m| find(m).map_or(Cell::Missing, |s| cell(s))));
             row.extend(bytes.then(|| find(MEMORY_BYTES).map_or(Cell::Missing, |s| Cell::plain(s.value, 0))));
             row
         });
@@ -197,8 +246,8 @@ fn note(run: Option<&Path>) -> String {
     let Some(run) = run else { return String::new() };
     let backbone = RunDir::open(run).ok().and_then(|dir| read_json(&dir.join("manifest.json"))).unwrap_or_default();
     format!(
-        "Ours: {} on {}; means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). Other data and another model than the paper's: \
-         compare the order of the rows, not the numbers.",
+        "Ours: {} on {}; means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). {ONE_TRAINING} The paper's rows are of other \
+         data and of the models that they name: their numbers cannot be compared with ours, nor the order of rows whose models differ.",
         run.display(),
         backbone["backbone"].as_str().unwrap_or("an unknown backbone")
     )
