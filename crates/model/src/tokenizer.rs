@@ -76,7 +76,14 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(tokenize_error)?;
         let settings = Settings::open(dir)?;
-        inner.add_tokens(settings.added_tokens(dir)?).map_err(tokenize_error)?;
+        let added = settings.added_tokens(dir)?;
+        inner.add_tokens(added.iter().map(|(_, token)| token.clone())).map_err(tokenize_error)?;
+        let found = |token: &AddedToken| inner.token_to_id(&token.content);
+        if let Some((id, token)) = added.iter().find(|(id, token)| found(token).map(u64::from) != Some(*id)) {
+            let (content, found) = (&token.content, found(token));
+            let reason = format!("the token {content:?} has id {found:?}, the files beside it say {id}; expected files of one tokenizer");
+            return Err(TokenizerError::File { path, reason });
+        }
         let end_ids = end_ids(dir)?;
         Self::new(inner, settings, end_ids, &path)
     }

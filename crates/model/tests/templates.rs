@@ -156,8 +156,9 @@ fn prompts_are_tried_and_their_texts_are_what_was_said() {
     assert_ne!(ids(&trimmed, "  a").unwrap(), ids(&plain, "  a").unwrap());
     of(&trimmed).check_prompts().unwrap();
     // An empty message may be left out: then latents have no place.
+    // The last line end of a template is not part of it.
     let skipping = format!("{{% for m in messages if m.content %}}{turn}{{% endfor %}}<|im_start|>assistant\n").replace("BODY", "");
-    assert_eq!(ids(&skipping, "").unwrap(), of(&plain).encode_prompt("<|im_start|>assistant\n").unwrap());
+    assert_eq!(ids(&skipping, "").unwrap(), of(&plain).encode_prompt("<|im_start|>assistant").unwrap());
     // What happens to a text must not depend on it.
     let error = ids(&all("| upper"), "a").unwrap_err().to_string();
     assert!(error.contains("changes the text"), "{error}");

@@ -45,11 +45,11 @@ impl Settings {
         Ok(Self { config, chat_template, tool_template, named_tokens })
     }
 
-    /// Tokens that are named beside `tokenizer.json`, in the order of their ids: those it lacks belong to it.
+    /// Tokens that are named beside `tokenizer.json` with their ids, in the order of these: those it lacks belong to it.
     ///
     /// # Errors
     /// A malformed `added_tokens.json`.
-    pub(super) fn added_tokens(&self, dir: &Path) -> Result<Vec<AddedToken>, TokenizerError> {
+    pub(super) fn added_tokens(&self, dir: &Path) -> Result<Vec<(u64, AddedToken)>, TokenizerError> {
         let mut tokens: Vec<(u64, AddedToken)> = Vec::new();
         if let Some(decoder) = self.config.get("added_tokens_decoder").and_then(Value::as_object) {
             for (id, token) in decoder {
@@ -65,7 +65,7 @@ impl Settings {
             }
         }
         tokens.sort_by_key(|(id, _)| *id);
-        Ok(tokens.into_iter().map(|(_, token)| token).collect())
+        Ok(tokens)
     }
 
     /// Settings without files.

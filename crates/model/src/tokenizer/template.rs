@@ -9,7 +9,7 @@ use std::io::Write;
 use chrono::Local;
 use chrono::format::{Item, StrftimeItems};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind, from_args};
+use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, escape_formatter};
 use minijinja_contrib::{globals, pycompat};
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub(super) fn render(template: &str, context: Value) -> Result<String, Error> {
     environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise);
     environment.add_function("strftime_now", strftime_now);
-    environment.add_function("cycler", globals::cycler);
+    environment.add_function("cycler", |items: Rest<Value>| globals::cycler(items.to_vec()));
     environment.add_function("joiner", globals::joiner);
     environment.render_str(&known_blocks(template)?, context)
 }

@@ -47,9 +47,9 @@ fn what_the_headers_say_is_known_before_the_weights_come() {
     // A table without rows for the tokens that are added, as Qwen3-Embedding has it; a tokenizer of another kind.
     let text = String::from_utf8(files["tokenizer.json"].clone()).unwrap();
     let mut small = files.clone();
+    small.insert("tokenizer_config.json".into(), b"{}".to_vec());
     small.insert("tokenizer.json".into(), text.replace("<|start_of_document|>", "<|another_name|>").into_bytes());
     refused_early(&small, &["385 entries", "vocab_size is 384", "resize_token_embeddings(385)"]);
-    small.insert("tokenizer_config.json".into(), b"{}".to_vec());
     small.insert("tokenizer.json".into(), text.replace("<|im_end|>", "<|eot_id|>").into_bytes());
     refused_early(&small, &["tokenizer.json: no token `<|im_end|>`"]);
     // An index that names what is not there; pickles; a stale index is not looked at.
