@@ -57,7 +57,9 @@ fn templates_are_looked_for_where_transformers_looks() {
     let file = ("chat_template.jinja", "FILE");
     let (rag, default) = (("additional_chat_templates/rag.jinja", "RAG"), ("additional_chat_templates/default.jinja", "MORE"));
     let named = json!([{"name": "default", "template": "NAMED"}, {"name": "tool_use", "template": "TOOLS"}]);
-    let cases: [(&[(&str, &str)], Value, Option<&str>); 12] = [
+    // Files beside the tokenizer, its configuration, and the prompt that comes of them.
+    type Case<'a> = (&'a [(&'a str, &'a str)], Value, Option<&'a str>);
+    let cases: [Case; 12] = [
         (&[], json!("INLINE"), Some("INLINE")),
         (&[file], json!("INLINE"), Some("FILE")),
         (&[file], named.clone(), Some("FILE")),

@@ -302,6 +302,7 @@ pub fn memory_bytes(device: &Device) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -104,6 +104,7 @@ impl<S: PartialEq> Watch<S> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -33,7 +33,7 @@ fn decides(key: &str) -> bool {
     let of = |table: &&str| key.strip_prefix(*table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let loops = key.starts_with("train.loop.") && key != "train.loop.shards";
     let metrics = key.starts_with("eval.") && key.ends_with(".metrics");
-    !(exact.contains(&key) || below.iter().any(|table| of(table)) || loops || metrics)
+    !(exact.contains(&key) || below.iter().any(of) || loops || metrics)
 }
 
 #[cfg(test)]
