@@ -16,7 +16,7 @@ fn experiment() -> String {
     let (_, stages) = stages.split_once("[train.reconstruction]").unwrap();
     let (stages, _) = stages.split_once("[eval.contextual_qa]").unwrap();
     let settings = edited(settings, "max_new_tokens = 12", "max_new_tokens = 24");
-    format!("name = \"tiny\"\n[backbone]\nmodel = {backbone:?}\n[data.facts]{settings}[train.reconstruction]{stages}")
+    format!("name = \"tiny\"\nresults = \"results\"\n[backbone]\nmodel = {backbone:?}\n[data.facts]{settings}[train.reconstruction]{stages}")
 }
 
 fn tiny() -> Dir {

@@ -72,6 +72,10 @@ fn texts(memories: &[Memory]) -> Result<Vec<String>, ModelError> {
 }
 
 /// Answers from passages with the textual-memory prompt (official `textual_mem`); also the second half of DeComp.
+///
+/// A prompt has to leave `max_new_tokens` of the model's positions for the answer: a passage that is too long for that is cut at
+/// its end (the official code cuts the prompt at 1,024 tokens). A reconstruction without an end can be several times as long in
+/// tokens as what was generated.
 pub(super) fn answer_from_text(
     backbone: &Autoencoder,
     tokenizer: &Tokenizer,
@@ -83,8 +87,48 @@ pub(super) fn answer_from_text(
     if passages.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = passages.iter().zip(questions).map(|(p, q)| tokenizer.answer_text_prompt(p, q)).collect::<Result<Vec<_>, _>>()?;
+    let room = backbone.decoder.config().max_position_embeddings.saturating_sub(max_new_tokens);
+    let prompt = |(passage, question): (&String, &&str)| fitting_prompt(tokenizer, passage, question, room);
+    let rows = passages.iter().zip(questions).map(prompt).collect::<Result<Vec<_>, _>>()?;
     let (tokens, pads) = token_tensor(&rows, tokenizer.end_of_text(), &backbone.device());
     let ids = backbone.generate(backbone.embed(tokens), &pads, max_new_tokens, &tokenizer.end_ids(), decoding);
     ids.iter().map(|ids| Ok(after_last_answer(&tokenizer.decode(ids)?))).collect()
+}
+
+/// The prompt, its passage cut until no more than `room` tokens are left or the passage is empty.
+fn fitting_prompt(tokenizer: &Tokenizer, passage: &str, question: &str, room: usize) -> Result<Vec<u32>, ModelError> {
+    let mut row = tokenizer.answer_text_prompt(passage, question)?;
+    let mut ids = Vec::new();
+    while row.len() > room {
+        if ids.is_empty() {
+            ids = tokenizer.encode(passage)?;
+        }
+        // A character that is cut in two becomes other tokens: more than once around is rare, and each time gets shorter.
+        let keep = ids.len().saturating_sub(row.len() - room);
+        ids.truncate(keep);
+        row = tokenizer.answer_text_prompt(&tokenizer.decode(&ids)?, question)?;
+        if keep == 0 {
+            break;
+        }
+    }
+    Ok(row)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passage_that_does_not_fit_is_cut_at_its_end() {
+        let tokenizer = Tokenizer::train_nano(vec!["Ann has a boat in Oslo. Where is it?".to_string()], 384).unwrap();
+        let whole = tokenizer.answer_text_prompt("Ann has a boat.", "Where?").unwrap();
+        assert_eq!(fitting_prompt(&tokenizer, "Ann has a boat.", "Where?", whole.len()).unwrap(), whole);
+        // Bytes that are no text come back as three tokens each.
+        let long = "\u{fffd}Ann".repeat(500);
+        let cut = fitting_prompt(&tokenizer, &long, "Where?", 200).unwrap();
+        assert!((150..=200).contains(&cut.len()), "{}", cut.len());
+        let empty = tokenizer.answer_text_prompt("", "Where?").unwrap();
+        assert_eq!(fitting_prompt(&tokenizer, &long, "Where?", 3).unwrap(), empty);
+    }
 }
