@@ -71,21 +71,33 @@ fn how_to_build(name: &str) -> String {
 
 /// Refuses what this build cannot run, before anything is read.
 pub fn check(config: &DeviceConfig) -> Result<()> {
+    match elsewhere(config)? {
+        Some(how) => bail!("{how}"),
+        None => Ok(()),
+    }
+}
+
+/// What to do for a backend that another build has; nothing for one of this build.
+///
+/// # Errors
+/// A backend or a float type that no build has.
+pub fn elsewhere(config: &DeviceConfig) -> Result<Option<String>> {
+    float_dtype(&config.dtype)?;
     let Some(backend) = backend(&config.backend) else {
         let names = backends().map(|b| b.name).join(", ");
         bail!("device.backend: got {:?}, expected one of {names}; this build has {}", config.backend, built().join(", "));
     };
-    if !backend.built {
-        bail!(
+    let how = || {
+        format!(
             "device.backend: `{0}` is not in this build, which has {1}; build it with {2}, or run it from the repository: \
              `cargo run --release --features {0} -- {3}`",
             backend.name,
             built().join(", "),
             how_to_build(backend.name),
             arguments()
-        );
-    }
-    float_dtype(&config.dtype).map(|_| ())
+        )
+    };
+    Ok((!backend.built).then(how))
 }
 
 /// `LD_LIBRARY_PATH` as it was before [`with_environment`] changed it.

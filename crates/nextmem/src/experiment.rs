@@ -27,7 +27,7 @@ pub struct Experiment {
     /// Seed of weights, data order and generated data (official code: 1128).
     #[serde(default = "defaults::seed")]
     pub seed: u64,
-    /// Where run directories go; absent: `runs` beside the experiment file.
+    /// Where run directories go; absent: `results` beside the experiment file.
     #[serde(default = "defaults::results")]
     pub results: PathBuf,
     /// What computes.
@@ -353,7 +353,7 @@ mod defaults {
         1128
     }
     pub(super) fn results() -> PathBuf {
-        "runs".into()
+        "results".into()
     }
     pub(super) fn dtype() -> String {
         "f32".into()

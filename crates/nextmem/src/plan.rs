@@ -72,10 +72,7 @@ impl Plan {
             bail!("name: got {:?}, expected a plain directory name", e.name);
         }
         // A backend that another build has is missing here, like a model; a name that none has is an error.
-        let elsewhere = match device::check(&e.device) {
-            Err(error) if error.to_string().contains("is not in this build") => Some(format!("{error:#}")),
-            checked => checked.map(|()| None)?,
-        };
+        let elsewhere = device::elsewhere(&e.device)?;
         let source = Source::of(&e.data, e.seed)?;
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;

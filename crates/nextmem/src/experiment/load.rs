@@ -40,7 +40,7 @@ struct Typed {
 
 impl Experiment {
     /// Reads an experiment and what it is based on, a `base` of a `base` too. Every path is taken relative to the folder of the
-    /// file that typed it; without `results`, runs go to `runs` beside the experiment.
+    /// file that typed it; without `results`, runs go to `results` beside the experiment.
     pub fn load(path: &Path) -> Result<Loaded> {
         let chain = chain(path)?;
         let mut origins = BTreeMap::new();
@@ -52,7 +52,7 @@ impl Experiment {
             merge(&mut merged, table);
         }
         if !merged.contains_key("results") {
-            let beside = paths::from_folder(folder(path), paths::Kind::File, "runs");
+            let beside = paths::from_folder(folder(path), paths::Kind::File, "results");
             merged.insert("results".into(), Value::String(beside));
         }
         // Through text once more: only an error of a text says where it is.
@@ -299,6 +299,6 @@ mod tests {
 
         // Without `results` runs go beside the experiment.
         write("own.toml", BASE);
-        assert_eq!(Experiment::load(&at("own.toml")).unwrap().experiment.results, at("runs"));
+        assert_eq!(Experiment::load(&at("own.toml")).unwrap().experiment.results, at("results"));
     }
 }
