@@ -234,7 +234,7 @@ fn bench_ends_its_worker() {
     let out = dir.path("out");
     let model = root().join("datasets/nano-backbone");
     let args = ["bench", "--model", model.to_str().unwrap(), "--repeats", "100000", "--out", out.to_str().unwrap()];
-    ends_its_worker(&dir, &args, "bench-worker", "-INT", || true);
+    ends_its_worker(&dir, &args, "bench-worker", "-TERM", || true);
 }
 
 #[test]
