@@ -60,6 +60,9 @@ impl Wanted {
     }
 }
 
+/// What scores.json was computed from: the SHA-256 of every sample file, and the identity of those samples.
+const SCORED: &str = "scored.json";
+
 /// Scores the saved samples of a run again, writes scores.json, table.md and tables/, and returns what to print.
 ///
 /// # Errors
@@ -107,8 +110,9 @@ pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
 
 fn write(dir: &RunDir, name: &str, sets: &[SampleSet], scores: &[Score], tables: &str) -> Result<()> {
     let identity = Identity::read(dir.root())?.map(|identity| identity.hash);
-    let results = json!({"identity": identity, "samples": hashes(sets)?, "scores": scores});
-    write_if_new(dir, "scores.json", &format!("{}\n", serde_json::to_string_pretty(&results)?))?;
+    write_if_new(dir, "scores.json", &format!("{}\n", serde_json::to_string_pretty(scores)?))?;
+    let of = json!({"identity": identity, "samples": hashes(sets)?});
+    write_if_new(dir, SCORED, &format!("{}\n", serde_json::to_string_pretty(&of)?))?;
     write_if_new(dir, "table.md", tables)?;
     std::fs::create_dir_all(dir.join("tables")).with_context(|| dir.join("tables").display().to_string())?;
     for task in Task::ALL {
@@ -195,8 +199,8 @@ fn summary(name: &str, scores: &[Score]) -> String {
 /// A word on stderr where scores.json and table.md of a run are not of the samples that it holds.
 pub fn warn_if_stale(run: &Path) {
     let path = run.join("scores.json");
-    // A list without hashes was written before they were kept.
-    if read_json(&path).is_some_and(|kept| kept.is_object() && !are_of(run, &kept)) {
+    // Scores without it were written before it was kept.
+    if path.is_file() && read_json(&run.join(SCORED)).is_some_and(|kept| !are_of(run, &kept)) {
         note(format!("{}: is of other samples than the run holds; `nextmem score {}` renews it", path.display(), run.display()));
     }
 }

@@ -16,7 +16,9 @@ fn experiment() -> String {
     let (_, stages) = stages.split_once("[train.reconstruction]").unwrap();
     let (stages, _) = stages.split_once("[eval.contextual_qa]").unwrap();
     let settings = edited(settings, "max_new_tokens = 12", "max_new_tokens = 24");
-    format!("name = \"tiny\"\nresults = \"results\"\n[backbone]\nmodel = {backbone:?}\n[data.facts]{settings}[train.reconstruction]{stages}")
+    format!(
+        "name = \"tiny\"\nresults = \"results\"\n[backbone]\nmodel = {backbone:?}\n[data.facts]{settings}[train.reconstruction]{stages}"
+    )
 }
 
 fn tiny() -> Dir {
@@ -46,7 +48,7 @@ fn mean(report: &Value, series: &str, label: &str, value: &str) -> f64 {
 fn scored(dir: &Dir, method: &str, metric: &str) -> f64 {
     let scores: Value = serde_json::from_str(&dir.read("results/tiny/scores.json")).unwrap();
     let wanted = |s: &&Value| s["task"] == "reconstruction" && s["method"] == method && s["metric"] == metric;
-    scores["scores"].as_array().unwrap().iter().find(wanted).unwrap()["value"].as_f64().unwrap()
+    scores.as_array().unwrap().iter().find(wanted).unwrap()["value"].as_f64().unwrap()
 }
 
 /// Equal but for the last digit, which reading JSON may change.

@@ -80,7 +80,7 @@ fn baselines_train_beside_stage_2_and_do_only_what_they_can() {
     // Words are found among the candidates whatever the model has learnt.
     let scores: Value = serde_json::from_str(&dir.read("results/compared/scores.json")).unwrap();
     let of = |task: &str, method: &str, metric: &str| {
-        let mut all = scores["scores"].as_array().unwrap().iter();
+        let mut all = scores.as_array().unwrap().iter();
         all.find(|s| s["task"] == task && s["method"] == method && s["metric"] == metric).unwrap()["value"].as_f64().unwrap()
     };
     assert!(of("retrieval", "bm25", "hit@5") > 0.9);

@@ -82,8 +82,8 @@ fn samples_of_another_identity_are_never_kept() {
     let first = dir.run(&["run", "x.toml"]).good();
     assert!(!first.stderr.contains("removed"), "{first:#?}");
     let identity = json(&dir.read("results/x/samples/identity.json"));
-    let scores = json(&dir.read("results/x/scores.json"));
-    assert_eq!(identity["hash"], scores["identity"]);
+    let scored = json(&dir.read("results/x/scored.json"));
+    assert_eq!(identity["hash"], scored["identity"]);
     assert_eq!(identity["files"]["reconstruction.mine.dense.jsonl"], 2);
     let kept = dir.read(DENSE);
 
@@ -258,7 +258,7 @@ fn metrics_that_the_experiment_did_not_name() {
     let all = columns(&["--all"]);
     assert!(all[0].contains("name_f1") && all[2].ends_with("| hit@5 | recall@5 | mrr@5 | map@5 | dcg@5 | ndcg@5 |"), "{all:?}");
     let scores = json(&dir.read("results/x/scores.json"));
-    assert!(scores["scores"].as_array().unwrap().iter().any(|s| s["metric"] == "chrf"), "{scores}");
+    assert!(scores.as_array().unwrap().iter().any(|s| s["metric"] == "chrf"), "{scores}");
     dir.run(&["score", "results/x", "--metric", "accuracy"]).refused(&["accuracy", "expected one of f1"]);
     let table = dir.run(&["table", "results/x", "--metric", "rouge_1", "map@5"]).good().stdout;
     assert!(table.contains("| run | backbone | row | rouge_1 |") && table.contains("| row | map@5 |"), "{table}");

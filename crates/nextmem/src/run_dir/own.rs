@@ -7,12 +7,22 @@ use anyhow::{Context, Result};
 use crate::experiment::StageName;
 
 /// Files at the top of a run.
-const FILES: [&str; 9] =
-    ["experiment.toml", "resolved.toml", "manifest.json", "scores.json", "bertscore.json", "table.md", "table.csv", "table.tex", ".lock"];
+const FILES: [&str; 10] = [
+    "experiment.toml",
+    "resolved.toml",
+    "manifest.json",
+    "scores.json",
+    "scored.json",
+    "bertscore.json",
+    "table.md",
+    "table.csv",
+    "table.tex",
+    ".lock",
+];
 
 /// Folders of a run that are not stages, each with the endings of the files the tool writes in it.
 const FOLDERS: [(&str, &[&str]); 8] = [
-    ("samples", &["jsonl"]),
+    ("samples", &["jsonl", "json"]),
     ("tables", &["csv", "tex", "md"]),
     ("bertscore", &["jsonl"]),
     ("judge", &["json", "jsonl"]),
