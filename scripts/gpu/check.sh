@@ -295,8 +295,8 @@ if [ "$failed" = 1 ]; then exit 1; fi
 [ ! -d "$scratch/cuda" ] || export NEXTMEM_SITE_PACKAGES="${NEXTMEM_SITE_PACKAGES:+$NEXTMEM_SITE_PACKAGES:}$scratch/cuda"
 if [ -n "$tiny" ]; then
   step devices 60 5 devices
-  step parity 150 20 parity
-  step portability 150 20 portability
+  step parity 400 20 parity
+  step portability 400 20 portability
   step bench-0.6b 90 20 bench --model datasets/nano-backbone --batch 1 --tokens 8 --new-tokens 2 --latents 2 --repeats 1 --rounds 1 --only "encode 1"
   ENDS_BY_TIME=1 step train 60 30 train
 else
