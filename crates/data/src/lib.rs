@@ -37,7 +37,7 @@ pub use facts::{passages, qa_items, retrieval_items};
 pub use hotpotqa::{HotpotItem, HotpotParagraph, load_hotpotqa};
 pub use locomo::{LocomoConversation, LocomoQuestion, LocomoTurn, load_locomo};
 pub use longmemeval::{LongMemItem, LongMemSession, LongMemTurn, load_longmemeval};
-pub use note::on_note;
+pub use note::{note_halves, on_note};
 pub use prepare::{Count, DatasetName, Evidence, Holdout, Level, PrepareOptions, Prepared, PreparedFile, prepare};
 pub use python_json::python_json;
 pub use race::{Race, load_race};

@@ -17,21 +17,21 @@ pub fn on_note(sink: fn(&str)) {
     let _ = SINK.set(sink);
 }
 
-/// Tells the sink; nothing for an empty text.
-pub(crate) fn note(text: &str) {
-    if let (Some(sink), false) = (SINK.get(), text.is_empty())
+/// Tells the sink.
+fn note(text: &str) {
+    if let Some(sink) = SINK.get()
         && TOLD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(text.to_owned())
     {
         sink(text);
     }
 }
 
-/// The note about lone surrogates in a file, empty if it has none; they are counted for [`halves_read`].
-pub(crate) fn halves(path: &Path, count: usize) -> String {
+/// Tells how many lone surrogates of a file [`python_json`](crate::python_json) replaced, and counts them;
+/// nothing for none.
+pub fn note_halves(name: impl AsRef<Path>, count: usize) {
     HALVES.set(HALVES.get() + count);
-    match count {
-        0 => String::new(),
-        _ => format!("{}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {count}", path.display()),
+    if count > 0 {
+        note(&format!("{}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {count}", name.as_ref().display()));
     }
 }
 

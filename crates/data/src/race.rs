@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
 
-use crate::note::{halves, note};
+use crate::note::note_halves;
 use crate::prepare::DatasetName;
 use crate::record::{array, object, string};
 use crate::rows::{each_row, files_of, listed};
@@ -104,7 +104,7 @@ impl Collected {
             let inside = path.join(name);
             let text = decode_text(&inside, text)?;
             let (text, lost) = python_json(&text);
-            note(&halves(&inside, lost));
+            note_halves(&inside, lost);
             let value: Value = serde_json::from_str(&text).map_err(|source| DataError::Json { path: inside.clone(), source })?;
             let row = object(&value).and_then(|row| self.row(row));
             row.map_err(|reason| DataError::Malformed { path: inside, index: 0, reason })?;

@@ -11,7 +11,7 @@ use serde::Deserializer;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::note::{halves, note};
+use crate::note::note_halves;
 use crate::prepare::DatasetName;
 use crate::python_json::PythonJson;
 use crate::record::{kind, object};
@@ -168,7 +168,7 @@ fn each_in_text(path: &Path, head: &[u8], text: &mut dyn Read, take: TakeValue<'
         start if start.starts_with(b"version https://git-lfs") => Err(not("a Git LFS pointer; fetch the file that it stands for")),
         _ => lines(path, &reader, take),
     };
-    note(&halves(path, reader.0.borrow().halves()));
+    note_halves(path, reader.0.borrow().halves());
     read
 }
 

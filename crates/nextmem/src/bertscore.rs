@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::hub::located;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
-use crate::sample_set::identity::{are_of, hashes, note};
+use crate::sample_set::identity::{are_of, hashes};
 use crate::sample_set::{SampleSet, Samples};
+use crate::terminal::note_once;
 
 /// Scores every sample file of task 1 that has no scores of this encoder yet, and writes `bertscore.json`.
 pub fn score_run(dir: &RunDir, config: &BertScoreConfig, device: &Device) -> Result<()> {
@@ -65,7 +66,7 @@ pub fn bertscores(run: &Path) -> Vec<Score> {
     let path = run.join("bertscore.json");
     let Some(results) = read_json(&path) else { return Vec::new() };
     if !are_of(run, &results) {
-        note(format!("{}: is not of the samples that the run holds, left out; run the experiment again", path.display()));
+        note_once(format!("{}: is not of the samples that the run holds, left out; run the experiment again", path.display()));
         return Vec::new();
     }
     serde_json::from_value(results["scores"].clone()).unwrap_or_default()

@@ -10,7 +10,6 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 
 use crate::experiment::DeviceConfig;
 use crate::panics;
-use crate::run_dir::arguments;
 
 mod catalog;
 mod cuda;
@@ -94,7 +93,7 @@ pub fn elsewhere(config: &DeviceConfig) -> Result<Option<String>> {
             backend.name,
             built().join(", "),
             how_to_build(backend.name),
-            arguments()
+            std::env::args().skip(1).collect::<Vec<_>>().join(" ")
         )
     };
     Ok((!backend.built).then(how))
@@ -244,12 +243,7 @@ pub fn open(config: &DeviceConfig, seed: u64) -> Result<Device> {
         if sum == 3.0 { Ok(device) } else { Err(format!("1 + 1 + 1 gave {sum}")) }
     }));
     match opened {
-        Ok(Ok(device)) => {
-            if config.backend != "flex" {
-                crate::progress::expect_compilation();
-            }
-            Ok(device)
-        }
+        Ok(Ok(device)) => Ok(device),
         Ok(Err(reason)) => bail!("device `{}` cannot be used: {reason}", config.backend),
         Err(panic) => {
             let needs = backend(&config.backend).map_or(String::new(), |b| b.needs);

@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::cli::BadInput;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, read_json};
-use crate::sample_set::identity::{are_of, hashes, note};
+use crate::sample_set::identity::{are_of, hashes};
 use crate::sample_set::{SampleSet, Samples};
+use crate::terminal::note_once;
 
 mod options;
 
@@ -181,7 +182,7 @@ pub fn judge_scores(run: &Path) -> Vec<Score> {
         let Some(results) = read_json(&path) else { continue };
         match are_of(run, &results) {
             true => scores.extend(serde_json::from_value::<Vec<Score>>(results["scores"].clone()).unwrap_or_default()),
-            false => note(format!(
+            false => note_once(format!(
                 "{}: is not of the samples that the run holds, left out; judge them again (what was asked before is not asked again)",
                 path.display()
             )),

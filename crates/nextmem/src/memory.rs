@@ -15,7 +15,7 @@ use crate::experiment::{DeviceConfig, NextMemConfig};
 use crate::hub::advice;
 use crate::outputs::ensure_writable;
 use crate::parts::{Parts, assemble, finished};
-use crate::progress::{Bars, Patience};
+use crate::progress::Bars;
 use crate::run;
 use crate::terminal::{cell, closed};
 
@@ -187,7 +187,6 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
 pub fn decode(model: &Model, file: &Path) -> Result<()> {
     memory_file(file)?;
     let opened = open(model)?;
-    let _patience = Patience::begin();
     for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
         for text in opened.nextmem.reconstruct(chunk)? {
             println!("{text}");
@@ -203,7 +202,6 @@ pub fn decode(model: &Model, file: &Path) -> Result<()> {
 pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()> {
     memory_file(file)?;
     let opened = open(model)?;
-    let _patience = Patience::begin();
     let mode = if comp { AnswerMode::Comp } else { AnswerMode::DeComp };
     for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
         for answer in opened.nextmem.answer(chunk, &vec![question; chunk.len()], mode)? {
@@ -220,7 +218,6 @@ pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()>
 pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()> {
     memory_file(file)?;
     let opened = open(model)?;
-    let _patience = Patience::begin();
     let MemoryFile { memories, records, .. } = opened.memories(file)?;
     let wanted = opened.nextmem.index(&[query])?.remove(0);
     let mut scored: Vec<(usize, f64)> = memories.iter().map(|m| cosine(&wanted, &dense(m).mean())).enumerate().collect();

@@ -129,9 +129,7 @@ fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     if pairs.is_empty() {
         return Err(BadInput(format!("{name}: no pairs - expected lines like {{\"prediction\": \"..\", \"reference\": \"..\"}}")).into());
     }
-    if halves > 0 {
-        eprintln!("note: {name}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {halves}");
-    }
+    nextmem_data::note_halves(&name, halves);
     Ok(pairs)
 }
 

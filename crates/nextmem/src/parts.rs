@@ -1,8 +1,6 @@
 //! The trained parts of a NextMem on disk, and how they go together: token rows, deltas, stage 1 merged, stage 2 apart.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -18,6 +16,7 @@ use crate::hub::located;
 use crate::plan::Plan;
 use crate::run_dir::RunDir;
 use crate::stages::WEIGHTS;
+use crate::terminal::note_once;
 
 /// Where the trained parts of a run are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -116,25 +115,15 @@ pub fn encoder(dir: &Path, decoder: &Decoder, device: &Device) -> Result<Encoder
 /// A whole model; what is odd about it is told.
 fn whole(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
     let decoder = nextmem_model::load_decoder(dir, device)?;
-    tell(untied_note(dir, decoder.config()));
+    untied_note(dir, decoder.config()).into_iter().for_each(note_once);
     Ok(decoder)
 }
 
 /// An adapter on a decoder; what is odd about it is told.
 fn adapter_on(dir: &Path, decoder: &Decoder, device: &Device) -> Result<LoraAdapter, ModelError> {
     let adapter = load_adapter_on(dir, decoder, device)?;
-    tell(adapter_notes(dir, decoder.config())?);
+    adapter_notes(dir, decoder.config())?.into_iter().for_each(note_once);
     Ok(adapter)
-}
-
-/// Prints notes, each once in a process.
-fn tell(notes: impl IntoIterator<Item = String>) {
-    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    for note in notes {
-        if TOLD.lock().is_ok_and(|mut told| told.insert(note.clone())) {
-            eprintln!("note: {note}");
-        }
-    }
 }
 
 /// Whether an adapter can be loaded on a model of those sizes; embeddings that were saved with it are compared with those of

@@ -1,8 +1,7 @@
 //! Progress bars on stderr; a plain line now and then where stderr is no terminal.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,46 +11,6 @@ use nextmem_training::Observer;
 /// Seconds between two plain lines.
 const QUIET_SECONDS: u64 = 15;
 
-/// Seconds without a first step after which it is said what takes so long.
-const PATIENCE_SECONDS: u64 = 10;
-
-/// Whether this process has opened a device that compiles its kernels when they are first used.
-static COMPILES: AtomicBool = AtomicBool::new(false);
-
-/// Says that the device in use compiles its kernels at first use: a long first step is then explained, once.
-pub fn expect_compilation() {
-    COMPILES.store(true, Ordering::Relaxed);
-}
-
-/// Explains a first step that takes long on a device that compiles; over when it is dropped.
-pub struct Patience {
-    /// Its end is the signal.
-    _over: Option<Sender<()>>,
-}
-
-impl Patience {
-    /// Starts to wait.
-    pub fn begin() -> Self {
-        // Once a process: the second stage's kernels are mostly those of the first.
-        Self::before(COMPILES.swap(false, Ordering::Relaxed), Duration::from_secs(PATIENCE_SECONDS), || {
-            eprintln!("compiling and tuning kernels for this device: the first run on a machine takes minutes, later ones do not");
-        })
-    }
-
-    fn before(compiles: bool, limit: Duration, say: impl FnOnce() + Send + 'static) -> Self {
-        if !compiles {
-            return Self { _over: None };
-        }
-        let (over, wait) = channel::<()>();
-        std::thread::spawn(move || {
-            if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = wait.recv_timeout(limit) {
-                say();
-            }
-        });
-        Self { _over: Some(over) }
-    }
-}
-
 /// One bar.
 pub struct Bars {
     name: String,
@@ -59,20 +18,13 @@ pub struct Bars {
     printed: Mutex<Option<Instant>>,
     /// Where the count began.
     first: Arc<AtomicUsize>,
-    patience: Mutex<Option<Patience>>,
 }
 
 impl Bars {
     /// A bar that is drawn from its first step on.
     pub fn new(name: &str) -> Self {
         let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() };
-        Self {
-            name: name.to_string(),
-            bar: ProgressBar::with_draw_target(None, target),
-            printed: Mutex::new(None),
-            first: Arc::default(),
-            patience: Mutex::new(None),
-        }
+        Self { name: name.to_string(), bar: ProgressBar::with_draw_target(None, target), printed: Mutex::new(None), first: Arc::default() }
     }
 
     /// Starts a count to `total` at `done`.
@@ -91,12 +43,10 @@ impl Bars {
         self.bar.set_length(total as u64);
         self.bar.reset_elapsed();
         self.bar.set_position(done as u64);
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = Some(Patience::begin());
     }
 
     /// Moves to a position.
     pub fn at(&self, position: usize, message: &str) {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.bar.set_position(position as u64);
         self.bar.set_message(message.to_string());
         if self.bar.is_hidden() {
@@ -118,7 +68,6 @@ impl Bars {
 
     /// Leaves the last state on the screen.
     pub fn finish(&self, message: &str) {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let hidden = self.bar.is_hidden();
         self.bar.abandon_with_message(message.to_string());
         if hidden {
@@ -170,24 +119,5 @@ mod tests {
         assert_eq!(after(0, 450, 200), "left 0s");
         // More than there are, as a caller may say.
         assert_eq!(after(0, 460, 200), "left 0s");
-    }
-
-    #[test]
-    fn a_long_first_step_is_explained_where_kernels_are_compiled() {
-        let said = Arc::new(AtomicUsize::new(0));
-        let begin = |compiles, limit| {
-            let said = said.clone();
-            Patience::before(compiles, Duration::from_millis(limit), move || {
-                said.fetch_add(1, Ordering::Relaxed);
-            })
-        };
-        let _cpu = begin(false, 0);
-        drop(begin(true, 100));
-        std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(said.load(Ordering::Relaxed), 0);
-        let _slow = begin(true, 1);
-        while said.load(Ordering::Relaxed) == 0 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }

@@ -7,10 +7,11 @@ use nextmem_eval::metric::{RANKING_METRICS, TEXT_METRICS, ranking_metric, text_m
 use nextmem_eval::{EvalError, QaSample, ReconstructionSample, RetrievalSample, Sample, Task, parse_sample_file, read_samples};
 
 use crate::cli::BadInput;
+use crate::terminal::note_once;
 
 pub mod identity;
 
-use identity::{Identity, note};
+use identity::Identity;
 
 /// One sample file of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +53,12 @@ impl SampleSet {
             match Self::of_file(&path) {
                 Some(set) => sets.push(set),
                 None if is_own(&path) => {}
-                None => note(format!("{} is no sample file (TASK.DATASET.METHOD.jsonl), left out", path.display())),
+                None => note_once(format!("{} is no sample file (TASK.DATASET.METHOD.jsonl), left out", path.display())),
             }
         }
         match &identity {
             Some(identity) => keep_promised(run, identity, &mut sets)?,
-            None if run.join("resolved.toml").is_file() && !sets.is_empty() => note(format!(
+            None if run.join("resolved.toml").is_file() && !sets.is_empty() => note_once(format!(
                 "{}: made before identities of samples were kept; that these samples are of this experiment, and all of them, \
                  cannot be checked",
                 run.display()
@@ -142,7 +143,7 @@ fn keep_promised(run: &Path, identity: &Identity, sets: &mut Vec<SampleSet>) -> 
     sets.retain_mut(|set| {
         set.promised = identity.files.get(&set.file_name()).copied();
         if set.promised.is_none() {
-            note(format!("{} is not of the last evaluation ({}), left out", set.path.display(), identity::FILE));
+            note_once(format!("{} is not of the last evaluation ({}), left out", set.path.display(), identity::FILE));
         }
         set.promised.is_some()
     });

@@ -13,8 +13,9 @@ use crate::judge::judge_scores;
 use crate::plan::tasks;
 use crate::reproduce::tables;
 use crate::run_dir::{DirLock, RunDir, read_json};
-use crate::sample_set::identity::{Identity, are_of, hashes, note};
+use crate::sample_set::identity::{Identity, are_of, hashes};
 use crate::sample_set::{SampleSet, metrics_of};
+use crate::terminal::note_once;
 
 /// Metrics beside those of the experiment.
 #[derive(Clone, Debug, Default, Args)]
@@ -201,7 +202,7 @@ pub fn warn_if_stale(run: &Path) {
     let path = run.join("scores.json");
     // Scores without it were written before it was kept.
     if path.is_file() && read_json(&run.join(SCORED)).is_some_and(|kept| !are_of(run, &kept)) {
-        note(format!("{}: is of other samples than the run holds; `nextmem score {}` renews it", path.display(), run.display()));
+        note_once(format!("{}: is of other samples than the run holds; `nextmem score {}` renews it", path.display(), run.display()));
     }
 }
 

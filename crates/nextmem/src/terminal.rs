@@ -6,6 +6,7 @@
 //! texts are made visible, so that a text cannot move the cursor, set the title or hide what stands before it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind, IsTerminal, Result, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +48,15 @@ pub fn err(text: &str) {
     let err = std::io::stderr();
     let text = if err.is_terminal() { visible(text) } else { text.into() };
     let _ = err.lock().write_all(text.as_bytes());
+}
+
+/// A note on standard error, once however often a command comes across its reason.
+pub fn note_once(note: String) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = format!("note: {note}\n");
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(note) {
+        err(&line);
+    }
 }
 
 /// Whether standard output takes nothing any more, so that what only prints can stop.

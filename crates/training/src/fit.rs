@@ -3,6 +3,7 @@
 //! burn-train checkpoints at the end of an epoch; a stage here is one long epoch that can be left and entered at every
 //! checkpoint, because levels, data order and random choices are pure functions of the step.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -111,8 +112,9 @@ where
 /// Whether a log has every line up to a step that an uninterrupted run writes.
 fn logged<M>(path: &Path, until: usize, stage: &Stage<M>) -> bool {
     let bytes = std::fs::read(path).unwrap_or_default();
-    let lines: Vec<Value> = bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let has = |step: usize, loss: bool| lines.iter().any(|line| line["step"] == step && line["loss"].is_null() != loss);
+    let lines = bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let there: HashSet<(u64, bool)> = lines.filter_map(|line| Some((line["step"].as_u64()?, !line["loss"].is_null()))).collect();
+    let has = |step: usize, loss: bool| there.contains(&(step as u64, loss));
     let every = |n: usize, loss: bool| n == 0 || (1..=until / n).all(|i| has(i * n, loss));
     let last = until < stage.steps || has(until, true);
     every(stage.run.log_every, true) && last && (stage.validate.is_none() || every(stage.run.validate_every, false))

@@ -31,7 +31,7 @@ pub(super) struct Kept {
 
 impl Cache {
     pub(super) fn open(dir: &Path) -> Result<Self, JudgeError> {
-        std::fs::create_dir_all(dir).map_err(|source| JudgeError::Io { path: dir.to_owned(), source })?;
+        std::fs::create_dir_all(dir).map_err(|reason| JudgeError::Io { path: dir.to_owned(), reason })?;
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -52,7 +52,7 @@ impl Cache {
             value["changes"] = json!(kept.changes);
         }
         let path = self.dir.join(format!("{key}.json"));
-        self.write(&path, &value.to_string()).map_err(|source| JudgeError::Io { path, source })
+        self.write(&path, &value.to_string()).map_err(|reason| JudgeError::Io { path, reason })
     }
 
     fn write(&self, path: &Path, text: &str) -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use nextmem_data::{lines, python_json, read_text};
+use nextmem_data::{lines, note_halves, python_json, read_text};
 use nextmem_model::{NextMem, TooLong};
 use serde_json::Value;
 
@@ -79,9 +79,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Input>> {
             filled.enumerate().map(one).collect()
         }
     };
-    if lost > 0 {
-        eprintln!("note: {name}: lone surrogates (half an emoji, like \\ud83d) read as U+FFFD: {lost}");
-    }
+    note_halves(path, lost);
     if inputs.is_empty() {
         bail!(BadInput(format!("{name}: holds no texts, expected at least one")));
     }

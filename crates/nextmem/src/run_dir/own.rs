@@ -22,7 +22,7 @@ const FILES: [&str; 10] = [
 
 /// Folders of a run that are not stages, each with the endings of the files the tool writes in it.
 const FOLDERS: [(&str, &[&str]); 8] = [
-    ("samples", &["jsonl", "json"]),
+    ("samples", &["jsonl"]),
     ("tables", &["csv", "tex", "md"]),
     ("bertscore", &["jsonl"]),
     ("judge", &["json", "jsonl"]),

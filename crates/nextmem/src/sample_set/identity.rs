@@ -4,9 +4,8 @@
 //! with its number of samples. Samples of another identity are never continued, mixed or reported; a file that is
 //! shorter than promised is unfinished and not scored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use nextmem_data::sha256_file;
@@ -179,14 +178,6 @@ pub fn hashes(sets: &[SampleSet]) -> Result<BTreeMap<String, String>> {
 pub fn are_of(run: &Path, results: &Value) -> bool {
     let same = |(name, hash): (&String, &Value)| sha256_file(run.join("samples").join(name)).is_ok_and(|now| *hash == now);
     results["samples"].as_object().is_some_and(|kept| !kept.is_empty() && kept.iter().all(same))
-}
-
-/// Prints a line on stderr, once however often a command comes across it.
-pub fn note(line: String) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
-        eprintln!("note: {line}");
-    }
 }
 
 #[cfg(test)]
