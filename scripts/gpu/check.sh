@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The first contact with a GPU, in one call: what works there, what does not, and how fast it is.
 #
-#   scripts/gpu/check.sh [--backend cuda|wgpu] [--seconds 480] [--program PATH] [--python python3] [--out DIR] [--tiny] [--only STEPS] [--limit N]
+#   scripts/gpu/check.sh [--backend cuda|wgpu] [--seconds 480] [--program PATH] [--python python3] [--out DIR] [--tiny] [--only STEPS] [--limit N] [--devices LIST]
 #
 # Needs gpu/ (scripts/gpu/pack.sh) beside the checkout, or --program; on the machine only a driver and, for CUDA, NVRTC.
 # Steps, the most important first; one that fails or takes too long does not stop the next:
@@ -17,15 +17,16 @@
 #   --tiny    small sizes, so that a CPU that plays a GPU gets through it (Mesa's llvmpipe: --backend wgpu --tiny)
 #   --only    of these steps, separated by commas
 #   --limit   no step gets more than so many seconds
+#   --devices of portability, like cuda,cuda:bf16; without it f32, f32 not fused, and bf16 where the device has it
 set -uo pipefail
 set -m # every step is a process group of its own, so that all of it can be ended
 
 usage() { echo "check.sh: $1; see the head of $0" >&2; exit 2; }
-backend=cuda budget=480 program="" python="${PYTHON:-python3}" out="${OUT:-results/gpu-check}" tiny="" only="" most=100000
+backend=cuda budget=480 program="" python="${PYTHON:-python3}" out="${OUT:-results/gpu-check}" tiny="" only="" most=100000 devices=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --tiny) tiny=1; shift; continue ;;
-    --backend | --seconds | --program | --python | --out | --only | --limit) [ $# -ge 2 ] || usage "$1 needs a value" ;;
+    --backend | --seconds | --program | --python | --out | --only | --limit | --devices) [ $# -ge 2 ] || usage "$1 needs a value" ;;
     *) usage "unknown option $1" ;;
   esac
   case "$1" in
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
     --out) out="$2" ;;
     --only) only="$2" ;;
     --limit) most="$2" ;;
+    --devices) devices="$2" ;;
   esac
   shift 2
 done
@@ -45,7 +47,8 @@ steps="unpack start devices parity portability bench-0.6b portability-facts benc
 for name in ${only//,/ }; do
   case " $steps " in *" $name "*) ;; *) usage "--only: no step $name, expected some of $steps" ;; esac
 done
-[ -z "$program" ] || program=$(realpath -m "$program")
+packed=1
+[ -z "$program" ] || { program=$(realpath -m "$program"); packed=""; }
 mkdir -p "$out" || exit 2
 out=$(realpath "$out")
 cd "$(dirname "$0")/../.." || exit 2
@@ -133,7 +136,7 @@ summary() {
   {
     echo "# GPU check on \`$backend\`${tiny:+, tiny}"
     echo
-    echo "$(date -u +%Y-%m-%dT%H:%MZ), $(($(date +%s) - started)) of $budget s, $(uname -m), $(nproc) CPUs, commit $(git rev-parse --short HEAD 2> /dev/null || cat gpu/commit 2> /dev/null || echo unknown)"
+    echo "$(date -u +%Y-%m-%dT%H:%MZ), $(($(date +%s) - started)) of $budget s, $(uname -m), $(nproc) CPUs, commit $( ([ -n "$packed" ] && cat gpu/commit) || git rev-parse --short HEAD 2> /dev/null || echo unknown)"
     echo
     echo "| step | result | seconds | note or first error |"
     echo "|---|---|---|---|"
@@ -145,6 +148,7 @@ summary() {
 archive() {
   local size largest
   cp "$out/gpu-check.md" "$work/"
+  tuning
   : > "$work/left-out"
   while :; do
     tar -C "$work" -czf "$out/gpu-check.tar.gz" . || return 1
@@ -156,6 +160,19 @@ archive() {
     rm -f "$largest"
   done
   [ ! -s "$work/left-out" ] || { echo; echo "Too large for the archive (bytes, file):"; sed 's/^/- /' "$work/left-out"; } >> "$out/gpu-check.md"
+}
+
+# What tuning measured, without the compiled kernels, which another build could not use: pack.sh --kernels takes it along.
+tuning() {
+  [ -e "$XDG_CACHE_HOME/cubecl/default.db" ] && cp "$XDG_CACHE_HOME"/cubecl/default.db* "$scratch/" 2> /dev/null || return 0
+  "$python" - "$scratch/default.db" <<'PYTHON' && cp "$scratch/default.db" "$work/tuning.db"
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("DELETE FROM entries WHERE namespace LIKE 'cuda/%' OR namespace LIKE 'cuda-second-line/%' OR namespace LIKE 'wgpu%'")
+db.commit()
+db.execute("VACUUM")
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+PYTHON
 }
 
 finish() {
@@ -207,27 +224,23 @@ devices() {
 
 # At 1e-5, and where the device multiplies in TF32, which has no switch, at what that loses.
 parity() {
-  local case cases="tied untied" code=0 coarse=""
+  local case cases="tied untied" code=0 note=""
   [ -z "$tiny" ] || cases=tied
   for case in $cases; do
-    nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" && continue
-    if [ "$backend" = cuda ] && nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" --tolerance 5e-3; then
-      coarse="$coarse $case"
-    else
-      code=1
-    fi
+    nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" | tee "$scratch/parity" || code=1
+    note="$note$case: $(tail -n 1 "$scratch/parity" | sed 's/ with transformers .* peft [^,]*//'); "
   done
-  if [ -n "$coarse" ]; then echo "note: within 5e-3, not 1e-5 (TF32):$coarse"; else echo "note: $cases at 1e-5"; fi
+  echo "note: $note"
   return "$code"
 }
 
 portability() {
-  local list="$backend,$backend+unfused"
+  local list="${devices:-$backend,$backend+unfused}"
   if [ -n "$tiny" ]; then
     nm portability experiments/portability.toml --devices "$backend" --only "matmul, low rank;softmax;latents" --out "$work/portability"
     return
   fi
-  nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null && list="$list,$backend:bf16"
+  [ -n "$devices" ] || ! nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null || list="$list,$backend:bf16"
   nm portability experiments/portability.toml --devices "$list" --out "$work/portability"
 }
 
