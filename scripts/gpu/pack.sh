@@ -27,7 +27,15 @@ strip -o gpu/nextmem "$program"
 objdump -T gpu/nextmem | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 > gpu/glibc
 git rev-parse --short HEAD > gpu/commit
 xz -T0 -9 gpu/nextmem
-[ -z "$kernels" ] || xz -T0 -9 -c "$kernels" > gpu/kernels.xz
+if [ -n "$kernels" ]; then
+  # A database whose last changes may still be in the log beside it.
+  whole=$(mktemp -d)
+  cp "$kernels" "$whole/kernels"
+  [ ! -e "$kernels-wal" ] || cp "$kernels-wal" "$whole/kernels-wal"
+  python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA wal_checkpoint(TRUNCATE)")' "$whole/kernels"
+  xz -T0 -6 -c "$whole/kernels" > gpu/kernels.xz
+  rm -rf "$whole"
+fi
 if [ -n "$toolkit" ]; then
   wheels=$(mktemp -d)
   trap 'rm -rf "$wheels"' EXIT
