@@ -10,6 +10,7 @@
 #   parity              every tensor of both oracles (transformers, peft), in f32 and where need be in TF32
 #   portability         every operation and a whole model, batched, against f64: f32, not fused, bf16
 #   bench-0.6b          ours and PyTorch in one run
+#   train-nano          a published experiment from its first step to its tables
 #   portability-facts   the same as portability with a trained backbone
 #   bench-8b, train     with the time that is left
 # All of it takes at most --seconds. DIR (default: $OUT, else results/gpu-check) gets gpu-check.md, the table, and
@@ -43,7 +44,7 @@ while [ $# -gt 0 ]; do
 done
 case "$backend" in cuda | wgpu | vulkan | flex) ;; *) usage "--backend: got $backend, expected cuda, wgpu, vulkan or flex" ;; esac
 case "$budget$most" in '' | *[!0-9]*) usage "--seconds and --limit: got $budget and $most, expected numbers" ;; esac
-steps="unpack start devices parity portability bench-0.6b portability-facts bench-8b train"
+steps="unpack start devices parity portability bench-0.6b train-nano portability-facts bench-8b train"
 for name in ${only//,/ }; do
   case " $steps " in *" $name "*) ;; *) usage "--only: no step $name, expected some of $steps" ;; esac
 done
@@ -254,14 +255,15 @@ bench() {
   nm bench "$@" --device "$backend" "${peer[@]}" --weights "$scratch/weights" --out "$work/bench"
 }
 
+# train NAME: nano is an experiment as it is published from a CPU, long has as many steps as the clock lets it.
 train() {
-  local experiment="$scratch/train.toml"
+  local experiment="$scratch/$1.toml"
   if [ -n "$tiny" ]; then
-    printf 'base = "%s"\nname = "check"\nresults = "%s"\n\n[device]\nbackend = "%s"\n' "$PWD/experiments/portability.toml" "$scratch/results" "$backend" > "$experiment"
+    printf 'base = "%s"\nname = "%s"\nresults = "%s"\n\n[device]\nbackend = "%s"\n' "$PWD/experiments/portability.toml" "$1" "$scratch/results" "$backend" > "$experiment"
   else
-    printf 'base = "%s"\nname = "check"\nresults = "%s"\n\n[device]\nbackend = "%s"\n\n[backbone]\nmodel = "%s"\n\n[data.text]\npath = "%s"\n\n' \
-      "$PWD/experiments/nano-text.toml" "$scratch/results" "$backend" "$PWD/datasets/nano-backbone" "$PWD/datasets/pride_and_prejudice.txt" > "$experiment"
-    sed -n '/^\[train/,$p' experiments/gpu-text.toml >> "$experiment"
+    printf 'base = "%s"\nname = "%s"\nresults = "%s"\n\n[device]\nbackend = "%s"\n\n[backbone]\nmodel = "%s"\n\n[data.text]\npath = "%s"\n\n' \
+      "$PWD/experiments/nano-text.toml" "$1" "$scratch/results" "$backend" "$PWD/datasets/nano-backbone" "$PWD/datasets/pride_and_prejudice.txt" > "$experiment"
+    [ "$1" = nano ] || sed -n '/^\[train/,$p' experiments/gpu-text.toml >> "$experiment"
   fi
   nm run "$experiment"
   local code=$?
@@ -281,7 +283,7 @@ ended() {
   keep
   local log line
   for log in substitution stage2 reconstruction stage1 pretrain; do
-    line=$(tail -n 1 "$work/train/check/$log/metrics.jsonl" 2> /dev/null) || continue
+    line=$(tail -n 1 "$work/train/long/$log/metrics.jsonl" 2> /dev/null) || continue
     [ -n "$line" ] || continue
     printf '%s, stopped by the clock: %s' "$log" "$(printf '%s' "$line" | cut -c 1-150)"
     return 0
@@ -311,13 +313,14 @@ if [ -n "$tiny" ]; then
   step parity 400 20 parity
   step portability 400 20 portability
   step bench-0.6b 90 20 bench --model datasets/nano-backbone --batch 1 --tokens 8 --new-tokens 2 --latents 2 --repeats 1 --rounds 1 --only "encode 1"
-  ENDS_BY_TIME=1 step train 60 30 train
+  ENDS_BY_TIME=1 step train 60 30 train long
 else
   step devices 90 5 devices
   step parity 90 20 parity
   step portability 150 30 portability
   step bench-0.6b 150 60 bench --size 0.6b --dtype bf16 --batch 16 --tokens 240 --new-tokens 64 --rounds 1
+  step train-nano 120 60 train nano
   step portability-facts 100 60 portability_facts
   step bench-8b 180 150 bench --size 8b --dtype bf16 --batch 8 --tokens 240 --new-tokens 32 --repeats 2 --rounds 1 --only decode
-  ENDS_BY_TIME=1 step train 1000 30 train
+  ENDS_BY_TIME=1 step train 1000 30 train long
 fi
