@@ -23,9 +23,16 @@ fn main() {
     for path in places.map(|place| root.join(place)).chain(of_crates).chain(others).filter(|path| path.exists()) {
         println!("cargo:rerun-if-changed={}", path.display());
     }
+    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     // No repository: nothing is known.
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return };
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else {
+        println!("cargo:rustc-env=NEXTMEM_VERSION={version}");
+        return;
+    };
     let status = git(&[&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no", "--"], SOURCES.as_slice()].concat());
+    let dirty = status.is_none_or(|status| !status.is_empty());
+    let changed = if dirty { ", changed" } else { "" };
     println!("cargo:rustc-env=NEXTMEM_COMMIT={commit}");
-    println!("cargo:rustc-env=NEXTMEM_DIRTY={}", status.is_none_or(|status| !status.is_empty()));
+    println!("cargo:rustc-env=NEXTMEM_DIRTY={dirty}");
+    println!("cargo:rustc-env=NEXTMEM_VERSION={version} ({}{changed})", &commit[..commit.len().min(10)]);
 }

@@ -149,7 +149,6 @@ summary() {
 archive() {
   local size largest
   cp "$out/gpu-check.md" "$work/"
-  tuning
   : > "$work/left-out"
   while :; do
     tar -C "$work" -czf "$out/gpu-check.tar.gz" . || return 1
@@ -161,19 +160,6 @@ archive() {
     rm -f "$largest"
   done
   [ ! -s "$work/left-out" ] || { echo; echo "Too large for the archive (bytes, file):"; sed 's/^/- /' "$work/left-out"; } >> "$out/gpu-check.md"
-}
-
-# What tuning measured, without the compiled kernels, which another build could not use: pack.sh --kernels takes it along.
-tuning() {
-  [ -e "$XDG_CACHE_HOME/cubecl/default.db" ] && cp "$XDG_CACHE_HOME"/cubecl/default.db* "$scratch/" 2> /dev/null || return 0
-  "$python" - "$scratch/default.db" <<'PYTHON' && cp "$scratch/default.db" "$work/tuning.db"
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-db.execute("DELETE FROM entries WHERE namespace LIKE 'cuda/%' OR namespace LIKE 'cuda-second-line/%' OR namespace LIKE 'wgpu%'")
-db.commit()
-db.execute("VACUUM")
-db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-PYTHON
 }
 
 finish() {
@@ -228,7 +214,7 @@ parity() {
   local case cases="tied untied" code=0 note=""
   [ -z "$tiny" ] || cases=tied
   for case in $cases; do
-    nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" | tee "$scratch/parity" || code=1
+    nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" 2>&1 | tee "$scratch/parity" || code=1
     note="$note$case: $(tail -n 1 "$scratch/parity" | sed 's/ with transformers .* peft [^,]*//'); "
   done
   echo "note: $note"
@@ -237,11 +223,8 @@ parity() {
 
 portability() {
   local list="${devices:-$backend,$backend+unfused}"
-  if [ -n "$tiny" ]; then
-    nm portability experiments/portability.toml --devices "$backend" --only "matmul, low rank;softmax;latents" --out "$work/portability"
-    return
-  fi
-  [ -n "$devices" ] || ! nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null || list="$list,$backend:bf16"
+  [ -z "$tiny" ] || list="$backend"
+  [ -n "$devices" ] || [ -n "$tiny" ] || ! nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null || list="$list,$backend:bf16"
   nm portability experiments/portability.toml --devices "$list" --out "$work/portability"
 }
 
@@ -293,8 +276,6 @@ ended() {
 
 # Without a machine-wide cache a run compiles everything again; one folder for all steps.
 export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$scratch/cache}"
-export CUBECL_AUTOTUNE_LEVEL="${CUBECL_AUTOTUNE_LEVEL:-${tiny:+minimal}}"
-[ -n "$CUBECL_AUTOTUNE_LEVEL" ] || unset CUBECL_AUTOTUNE_LEVEL
 # Where this Python's packages are, NVRTC may be.
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2> /dev/null) && export NEXTMEM_SITE_PACKAGES="$site"
 
@@ -310,16 +291,16 @@ if [ "$failed" = 1 ]; then exit 1; fi
 [ ! -d "$scratch/cuda" ] || export NEXTMEM_SITE_PACKAGES="${NEXTMEM_SITE_PACKAGES:+$NEXTMEM_SITE_PACKAGES:}$scratch/cuda"
 if [ -n "$tiny" ]; then
   step devices 60 5 devices
-  step parity 400 20 parity
-  step portability 400 20 portability
+  step parity 200 20 parity
+  step portability 200 20 portability
   step bench-0.6b 90 20 bench --model datasets/nano-backbone --batch 1 --tokens 8 --new-tokens 2 --latents 2 --repeats 1 --rounds 1 --only "encode 1"
-  ENDS_BY_TIME=1 step train 60 30 train long
+  ENDS_BY_TIME=1 step train 120 30 train long
 else
   step devices 90 5 devices
   step parity 90 20 parity
   step portability 150 30 portability
-  step bench-0.6b 150 60 bench --size 0.6b --dtype bf16 --batch 16 --tokens 240 --new-tokens 64 --rounds 1
-  step train-nano 120 60 train nano
+  step bench-0.6b 220 60 bench --size 0.6b --dtype bf16 --batch 16 --tokens 240 --new-tokens 64 --rounds 1
+  step train-nano 180 60 train nano
   step portability-facts 100 60 portability_facts
   step bench-8b 180 150 bench --size 8b --dtype bf16 --batch 8 --tokens 240 --new-tokens 32 --repeats 2 --rounds 1 --only decode
   ENDS_BY_TIME=1 step train 1000 30 train long

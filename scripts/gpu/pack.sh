@@ -25,7 +25,7 @@ mkdir -p gpu
 strip -o gpu/nextmem "$program"
 # The newest version of glibc's symbols that it needs: a machine with an older glibc does not start it (scripts/release.sh).
 objdump -T gpu/nextmem | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 > gpu/glibc
-git rev-parse --short HEAD > gpu/commit
+gpu/nextmem --version | sed 's/.*(\(.*\))/\1/' > gpu/commit
 xz -T0 -9 gpu/nextmem
 if [ -n "$kernels" ]; then
   # A database whose last changes may still be in the log beside it.

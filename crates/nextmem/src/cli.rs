@@ -26,7 +26,7 @@ use crate::{
 ///
 /// A model this small has learnt passages like this one and little else: it gives other sentences back as such passages.
 #[derive(Debug, Parser)]
-#[command(name = "nextmem", version, verbatim_doc_comment)]
+#[command(name = "nextmem", version = env!("NEXTMEM_VERSION"), verbatim_doc_comment)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,

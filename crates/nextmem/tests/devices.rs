@@ -139,10 +139,8 @@ fn rows(device: &str) -> Vec<Value> {
     let dir = Dir::new();
     let experiment = root().join("experiments/portability.toml");
     let out = dir.path("out");
-    let mut command = nextmem(&root(), &["portability", experiment.to_str().unwrap(), "--devices", device, "--out", out.to_str().unwrap()]);
-    // Software devices pay for every kernel that tuning tries.
-    command.env("CUBECL_AUTOTUNE_LEVEL", "minimal");
-    let outcome = finish(command);
+    let args = ["portability", experiment.to_str().unwrap(), "--devices", device, "--out", out.to_str().unwrap()];
+    let outcome = finish(nextmem(&root(), &args));
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     let text = std::fs::read_to_string(out.join("portability.md")).unwrap();
     assert!(text.contains("greedy ids") && text.contains("log_softmax"), "{text}");
@@ -257,10 +255,7 @@ fn the_same_experiment_runs_on_wgpu_where_there_is_one() {
     }
     let dir = Dir::new();
     dir.write("x.toml", edited(TINY, "results = \"results\"", "results = \"results\"\n[device]\nbackend = \"wgpu\""));
-    let mut command = dir.command(&["run", "x.toml"]);
-    command.env("CUBECL_AUTOTUNE_LEVEL", "minimal");
-    let outcome = finish(command);
-    outcome.good();
+    dir.run(&["run", "x.toml"]).good();
     let loss = |path: &str| -> f64 {
         let log = std::fs::read_to_string(dir.path(path)).unwrap();
         let last = log.lines().rfind(|l| l.contains("grad_norm")).unwrap();

@@ -18,7 +18,7 @@ case "$1" in
   portability) sleep 777 & echo $! > "$PRETENDER_CHILD"; sleep 777 ;;
   bench) echo "writing"; echo "error: no | luck" >&2; exit 1 ;;
   run)
-    dir=$(sed -n 's/^results = "\(.*\)"/\1/p' "$2")/check/pretrain; mkdir -p "$dir/weights"
+    dir=$(sed -n 's/^results = "\(.*\)"/\1/p' "$2")/long/pretrain; mkdir -p "$dir/weights"
     head -c 20000000 /dev/urandom > "$dir/noise"; echo secret > "$dir/weights/model"
     echo '{"step": 7, "loss": 1.5}' > "$dir/metrics.jsonl"; sleep 777 ;;
 esac
