@@ -99,7 +99,11 @@ impl DecoderConfig {
                 return Err(format!("got rope type {kind:?}, expected \"default\"; scaled rotary positions are not supported"));
             }
         }
-        let theta = ropes().find_map(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta")).and_then(Value::as_f64);
+        let theta = ropes().find_map(|r| r.get("rope_theta")).or_else(|| value.get("rope_theta"));
+        let number = |key: &str, got: Option<&Value>, default: f64| match got {
+            None => Ok(default),
+            Some(got) => got.as_f64().ok_or_else(|| format!("key `{key}`: got {got}, expected a number")),
+        };
         let size = |key: &str| {
             value
                 .get(key)
@@ -126,8 +130,8 @@ impl DecoderConfig {
                 Some(Value::Null) => hidden_size / num_attention_heads,
                 Some(_) => size("head_dim")?,
             },
-            rms_norm_eps: value.get("rms_norm_eps").and_then(Value::as_f64).ok_or("key `rms_norm_eps`: expected a number")?,
-            rope_theta: theta.ok_or("key `rope_theta`: expected a number, here or in `rope_parameters`")?,
+            rms_norm_eps: number("rms_norm_eps", value.get("rms_norm_eps"), DEFAULT_RMS_NORM_EPS)?,
+            rope_theta: number("rope_theta", theta, DEFAULT_ROPE_THETA)?,
             tie_word_embeddings: value.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
             max_position_embeddings: size("max_position_embeddings")?,
         };
@@ -202,6 +206,8 @@ impl DecoderConfig {
 
 /// Of a config.json without the key, as in transformers' `Qwen3Config`.
 const DEFAULT_HEAD_DIM: usize = 128;
+const DEFAULT_RMS_NORM_EPS: f64 = 1e-6;
+const DEFAULT_ROPE_THETA: f64 = 1e4;
 
 /// Refuses layers that attend to a window only: those that `layer_types` names, else those from `max_window_layers` on.
 fn sees_everything(value: &Value, layers: usize) -> Result<(), String> {
@@ -283,6 +289,9 @@ pub(crate) mod tests {
         assert_eq!(of("head_dim", Some(Value::Null)).unwrap().head_dim, 8);
         assert_eq!(of("num_key_value_heads", Some(Value::Null)).unwrap().num_key_value_heads, 4);
         assert!(of("num_key_value_heads", None).unwrap_err().contains("num_key_value_heads"));
+        assert_eq!(of("rms_norm_eps", None).unwrap().rms_norm_eps, 1e-6, "as in transformers");
+        assert_eq!(of("rope_theta", None).unwrap().rope_theta, 1e4, "as in transformers");
+        assert!(of("rope_theta", Some("1e6".into())).unwrap_err().contains("rope_theta"));
         // A window that no layer has changes nothing.
         let mut json = edited("use_sliding_window", Some(true.into()));
         json["max_window_layers"] = 2.into();

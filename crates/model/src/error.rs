@@ -83,7 +83,7 @@ pub enum ModelError {
         expected: Vec<usize>,
     },
     /// A tensor of a type that weights do not have.
-    #[error("{file}: `{key}` got dtype {got}, expected F32, F16 or BF16", file = .file.display())]
+    #[error("{file}: `{key}` got dtype {got}, expected F32, F16, BF16 or F64", file = .file.display())]
     WeightDtype {
         /// The tensor's key.
         key: String,

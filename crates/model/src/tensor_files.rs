@@ -140,11 +140,12 @@ impl TensorFiles {
         }
     }
 
-    /// Refuses a tensor of a type that weights do not have.
+    /// The type that a float tensor is read as; refuses types that weights do not have.
     pub(crate) fn float_dtype(&self, key: &str) -> Result<DType, ModelError> {
         let entry = self.entry(key)?;
         match entry.dtype {
-            Dtype::F32 => Ok(DType::F32),
+            // Nothing computes in f64 here.
+            Dtype::F32 | Dtype::F64 => Ok(DType::F32),
             Dtype::F16 => Ok(DType::F16),
             Dtype::BF16 => Ok(DType::BF16),
             other => Err(ModelError::WeightDtype { key: key.into(), file: entry.file.clone(), got: format!("{other:?}") }),
@@ -156,12 +157,13 @@ impl TensorFiles {
         self.entries.get(key).map(|e| e.file.as_path())
     }
 
-    /// Reads a float tensor as it is stored (F32, F16 or BF16).
+    /// Reads a float tensor as it is stored (F32, F16 or BF16), F64 as F32.
     pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
         let dtype = self.float_dtype(key)?;
         let entry = self.entry(key)?;
         // Into memory aligned as the values are: what burn is given is then not copied again.
         let bytes = match dtype {
+            _ if entry.dtype == Dtype::F64 => Bytes::from_elems(self.read_f32(key)?),
             DType::F32 => {
                 let mut values = vec![0u32; entry.len / 4];
                 entry.read_into(bytemuck::cast_slice_mut(&mut values))?;
@@ -246,18 +248,19 @@ impl<'a> Pieces<'a> {
     }
 
     fn next(&mut self, count: usize) -> Result<Vec<f32>, ModelError> {
-        let width = if self.entry.dtype == Dtype::F32 { 4 } else { 2 };
+        let width = self.entry.dtype.bitsize() / 8;
         let mut bytes = vec![0u8; count * width];
         self.file.read_exact(&mut bytes).map_err(|e| ModelError::read(&self.entry.file, e))?;
         Ok(floats(self.entry.dtype, &bytes))
     }
 }
 
-/// Values of one of the three types that weights have.
+/// Values of one of the types that weights have.
 fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     match dtype {
         Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
         Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
     }
 }

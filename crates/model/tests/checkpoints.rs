@@ -173,6 +173,26 @@ fn half_precision_is_read_exactly() {
     assert!(values(&load(&dir).unwrap()) == exact.iter().map(|v| f16::from_f32(*v).to_f32()).collect::<Vec<_>>());
 }
 
+/// transformers loads F64, which some tools write; what fits into f32 is read exactly.
+#[test]
+fn double_precision_is_read_as_single() {
+    let (written, dir) = checkpoint(false);
+    edit(&dir, MODEL, |tensors| {
+        for (dtype, _, bytes) in tensors.values_mut() {
+            *dtype = Dtype::F64;
+            *bytes = bytes.as_chunks().0.iter().flat_map(|v| f64::from(f32::from_le_bytes(*v)).to_le_bytes()).collect();
+        }
+    });
+    check_decoder(dir.path(), &Device::flex()).unwrap();
+    assert!(values(&load(&dir).unwrap()) == values(&written));
+    let tied = edit(&dir, MODEL, |tensors| {
+        let embedding = tensors["model.embed_tokens.weight"].clone();
+        tensors.insert("lm_head.weight".into(), embedding);
+    });
+    edit_json(&dir, "config.json", |v| v["tie_word_embeddings"] = true.into());
+    assert!(load(&dir).is_ok(), "{}: equal heads of F64", tied.display());
+}
+
 /// Splits a checkpoint into two shards with an index.
 fn sharded() -> (Decoder, TempDir) {
     let (written, dir) = checkpoint(false);
