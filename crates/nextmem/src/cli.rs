@@ -105,7 +105,8 @@ enum Verb {
     Import(import::Options),
     /// Turn texts into memories and say how many bytes they take
     ///
-    /// Text is read in UTF-8 or UTF-16, with any line ends. Texts that cannot be encoded are named before anything is done.
+    /// Text is read in UTF-8 or UTF-16, with any line ends. Texts that cannot be encoded are named before anything is done. An
+    /// encoding that is ended leaves OUT.partial; the same command goes on from there.
     Encode(memory::EncodeOptions),
     /// Turn memories back into text, one a line
     ///

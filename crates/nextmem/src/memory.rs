@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, Quantized, cosine};
-use nextmem_quant::Scales;
+use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, cosine};
+use nextmem_quant::{Nf4Latents, Scales};
 
 use crate::cli::{BadInput, Model};
 use crate::device;
@@ -20,8 +20,10 @@ use crate::run;
 use crate::terminal::{cell, closed};
 
 mod inputs;
+mod partial;
 
 use inputs::{Input, too_long};
+use partial::Partial;
 
 /// Passages encoded, decoded or answered in one batch.
 const AT_ONCE: usize = 16;
@@ -44,6 +46,12 @@ impl Opened {
             label: label.into(),
             fingerprint: nextmem_model::fingerprint(&parts.dirs())?,
         })
+    }
+
+    /// A file of memories that these weights made.
+    fn file(&self, records: Vec<MemoryRecord>, memories: Vec<Memory>) -> MemoryFile {
+        let created = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        MemoryFile { model: self.label.clone(), fingerprint: self.fingerprint.clone(), created, records, memories }
     }
 
     /// Memories of a file that these weights made.
@@ -147,15 +155,17 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     let opened = open(&options.model)?;
     let inputs =
         inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
+    let mut partial = Partial::of(&options.out);
+    let mut dense = partial.read(&opened, &inputs, AT_ONCE);
+    let mut packed = in_nf4(&dense)?;
     let bar = Bars::new("encode");
-    bar.begin(0, inputs.len());
-    let quantized = Quantized::new(opened.nextmem, Scales::Absmax);
-    let (mut dense, mut packed) = (Vec::new(), Vec::new());
-    for chunk in inputs.chunks(AT_ONCE) {
+    bar.begin(dense.len(), inputs.len());
+    for chunk in inputs[dense.len()..].chunks(AT_ONCE) {
         let passages: Vec<&str> = chunk.iter().map(|input| input.text.as_str()).collect();
-        let latents = quantized.inner().encode(&passages)?;
-        packed.extend(quantized.quantize_all(&latents)?);
+        let latents = opened.nextmem.encode(&passages)?;
+        packed.extend(in_nf4(&latents)?);
         dense.extend(latents);
+        partial.keep(&opened, &inputs, &dense)?;
         bar.at(dense.len(), "");
     }
     bar.finish("done");
@@ -167,19 +177,15 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     }
     let more = inputs.len().saturating_sub(SHOWN);
     let records = inputs.into_iter().map(|Input { id, text, .. }| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
-    let file = MemoryFile {
-        model: opened.label,
-        fingerprint: opened.fingerprint,
-        created: std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-        records,
-        memories: if options.nf4 { packed } else { dense },
-    };
-    file.save(&options.out)?;
+    let memories = if options.nf4 { packed } else { dense };
+    let count = memories.len();
+    opened.file(records, memories).save(&options.out)?;
+    partial.remove();
     println!("{table}");
     if more > 0 {
         println!("and {more} more");
     }
-    println!("{} {} memories in {}", file.memories.len(), if options.nf4 { "NF4" } else { "bf16" }, options.out.display());
+    println!("{} {} memories in {}", count, if options.nf4 { "NF4" } else { "bf16" }, options.out.display());
     Ok(())
 }
 
@@ -231,6 +237,12 @@ pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()>
     }
     println!("{table}");
     Ok(())
+}
+
+/// Memories with latents, quantised.
+fn in_nf4(memories: &[Memory]) -> Result<Vec<Memory>> {
+    let quantize = |latents: Latents| Nf4Latents::quantize(&latents.values, latents.num_latents, latents.hidden_size, Scales::Absmax);
+    memories.iter().map(|memory| Ok(Memory::Nf4(quantize(dense(memory))?))).collect()
 }
 
 fn dense(memory: &Memory) -> Latents {

@@ -60,6 +60,32 @@ fn numbers_as_ids_and_half_an_emoji() {
 }
 
 #[test]
+fn an_encoding_that_was_ended_goes_on_where_it_was() {
+    let dir = Dir::with_backbone();
+    let lines: Vec<String> = (0..40).map(|n| format!("Note {n} is short.")).collect();
+    dir.write("a.txt", lines.join("\n"));
+    let partial = dir.path("m.safetensors.partial");
+    for kind in [&[][..], &["--nf4"]] {
+        let whole = encode(&dir, &[&["--from", "a.txt"], kind].concat()).good();
+        let expected = data(&dir);
+        assert!(!whole.stderr.contains("going on") && !partial.exists(), "{}", whole.stderr);
+        // Twenty texts: one batch of 16 and a part of the next, which is encoded again.
+        for (texts, said) in [(&lines[..20], "the first 16 texts were encoded before"), (&lines[5..9], "starting anew")] {
+            dir.write("part.txt", texts.join("\n"));
+            encode(&dir, &["--from", "part.txt"]).good();
+            std::fs::rename(dir.path("m.safetensors"), &partial).unwrap();
+            let rest = encode(&dir, &[&["--from", "a.txt"], kind].concat()).good();
+            assert!(rest.stderr.contains(said), "{}", rest.stderr);
+            assert_eq!(data(&dir), expected, "{said}");
+            assert!(!partial.exists());
+        }
+        dir.write("m.safetensors.partial", "cut off");
+        assert!(encode(&dir, &[&["--from", "a.txt"], kind].concat()).good().stderr.contains("starting anew"));
+        assert_eq!(data(&dir), expected);
+    }
+}
+
+#[test]
 fn odd_texts_are_named_before_anything_is_encoded() {
     let dir = Dir::with_backbone();
     let line = |n: usize| match n {
