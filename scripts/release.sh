@@ -3,14 +3,14 @@
 # Debian 10, Ubuntu 20.04), so that a cluster needs no Rust. The GPU one needs a driver and NVRTC to use CUDA, nothing to start.
 #   scripts/release.sh [cpu] [gpu]        default: both; gpu = CUDA and wgpu
 # Installs nothing; needs cargo-zigbuild and Zig, which links against the old glibc (and compiles the parts in C):
-#   cargo install cargo-zigbuild && pip install ziglang
+#   pip install cargo-zigbuild ziglang
 set -euo pipefail
 cd "$(dirname "$0")/.."
 GLIBC=2.28
 ARCH="${ARCH:-x86_64}"
 target="$ARCH-unknown-linux-gnu"
 missing=()
-command -v cargo-zigbuild > /dev/null || missing+=("cargo-zigbuild (cargo install cargo-zigbuild)")
+command -v cargo-zigbuild > /dev/null || missing+=("cargo-zigbuild (pip install cargo-zigbuild)")
 command -v zig > /dev/null || python3 -c 'import ziglang' 2> /dev/null || missing+=("zig (pip install ziglang)")
 command -v objdump > /dev/null || missing+=("objdump and strip (binutils)")
 if [ ${#missing[@]} -gt 0 ]; then
