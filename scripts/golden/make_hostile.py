@@ -27,7 +27,7 @@ for name, changes in {
     "beyond-u64": {"hidden_size": 2**64}, "negative": {"head_dim": -2}, "odd-head": {"head_dim": 7}, "fraction": {"vocab_size": 61.5},
     "text": {"hidden_size": "24"}, "no-heads": {"num_attention_heads": 0}, "no-kv-heads": {"num_key_value_heads": 0},
     "moe": {"model_type": "qwen3_moe"}, "yarn": {"rope_scaling": {"rope_type": "yarn"}}, "quantised": {"quantization_config": {"bits": 4}},
-    "positions": {"max_position_embeddings": 2**63}, "no-theta": {"rope_parameters": None},
+    "positions": {"max_position_embeddings": 2**63}, "theta": {"rope_parameters": {"rope_type": "default", "rope_theta": "ten"}},
 }.items():
     write(f"config.{name}", changed(config, **changes))
 write("config.empty", "")
