@@ -149,6 +149,7 @@ summary() {
 archive() {
   local size largest
   cp "$out/gpu-check.md" "$work/"
+  keep
   : > "$work/left-out"
   while :; do
     tar -C "$work" -czf "$out/gpu-check.tar.gz" . || return 1
@@ -215,16 +216,20 @@ parity() {
   [ -z "$tiny" ] || cases=tied
   for case in $cases; do
     nm parity "crates/model/tests/fixtures/oracle/$case" --device "$backend" 2>&1 | tee "$scratch/parity" || code=1
-    note="$note$case: $(tail -n 1 "$scratch/parity" | sed 's/ with transformers .* peft [^,]*//'); "
+    note="$note${note:+; }$case: $(tail -n 1 "$scratch/parity" | sed 's/ with transformers .* peft [^,]*//')"
   done
   echo "note: $note"
   return "$code"
 }
 
 portability() {
-  local list="${devices:-$backend,$backend+unfused}"
-  [ -z "$tiny" ] || list="$backend"
-  [ -n "$devices" ] || [ -n "$tiny" ] || ! nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null || list="$list,$backend:bf16"
+  local list="$devices"
+  if [ -z "$list" ] && [ -n "$tiny" ]; then
+    list="$backend"
+  elif [ -z "$list" ]; then
+    list="$backend,$backend+unfused"
+    ! nm devices | grep -E "^[^a-z]*$backend .*bf16" > /dev/null || list="$list,$backend:bf16"
+  fi
   nm portability experiments/portability.toml --devices "$list" --out "$work/portability"
 }
 
@@ -250,23 +255,22 @@ train() {
   fi
   nm run "$experiment"
   local code=$?
-  keep
   [ "$code" = 0 ] && echo "note: the whole experiment"
   return "$code"
 }
 
-# What a training left, without its weights.
+# What the trainings left, without their weights.
 keep() {
+  [ -d "$scratch/results" ] || return 0
   mkdir -p "$work/train"
   (cd "$scratch/results" 2> /dev/null && find . -type f ! -path '*/weights/*' ! -path '*/checkpoint/*' -exec cp --parents {} "$work/train/" \;)
 }
 
 # The last step of a training that the clock ended; fails if it made none.
 ended() {
-  keep
   local log line
   for log in substitution stage2 reconstruction stage1 pretrain; do
-    line=$(tail -n 1 "$work/train/long/$log/metrics.jsonl" 2> /dev/null) || continue
+    line=$(tail -n 1 "$scratch/results/long/$log/metrics.jsonl" 2> /dev/null) || continue
     [ -n "$line" ] || continue
     printf '%s, stopped by the clock: %s' "$log" "$(printf '%s' "$line" | cut -c 1-150)"
     return 0

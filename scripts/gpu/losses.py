@@ -17,8 +17,7 @@ def steps(path):
 
 
 def main(first, second):
-    print("| stage | steps of both | largest relative difference of the loss | at step | seconds | seconds |")
-    print("|---|---|---|---|---|---|")
+    lines = []
     for path in sorted(pathlib.Path(first).glob("*/metrics.jsonl")):
         other = pathlib.Path(second) / path.parent.name / path.name
         if not other.exists():
@@ -29,7 +28,11 @@ def main(first, second):
             continue
         difference, step = max((abs(a[s]["loss"] - b[s]["loss"]) / abs(a[s]["loss"]), s) for s in both)
         seconds = [sum(run[s].get("seconds", 0) for s in both) for run in (a, b)]
-        print(f"| {path.parent.name} | {both[-1]} | {difference:.1e} | {step} | {seconds[0]:.0f} | {seconds[1]:.0f} |")
+        lines.append(f"| {path.parent.name} | {both[-1]} | {difference:.1e} | {step} | {seconds[0]:.0f} | {seconds[1]:.0f} |")
+    if not lines:
+        sys.exit(f"{first}, {second}: no stage with steps of both; expected two runs with STAGE/metrics.jsonl")
+    print(f"| stage | last step of both | largest relative difference of the loss | at step | seconds, {first} | seconds, {second} |")
+    print("|---|---|---|---|---|---|", *lines, sep="\n")
 
 
 if len(sys.argv) != 3:

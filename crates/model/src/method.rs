@@ -19,7 +19,7 @@ pub use nextmem::{NextMem, NextMemOptions, TooLong};
 pub use quantized::Quantized;
 pub use text::TextMemory;
 
-use nextmem_quant::Nf4Latents;
+use nextmem_quant::{Nf4Latents, Scales};
 
 use crate::error::ModelError;
 
@@ -66,6 +66,17 @@ impl Memory {
             Self::Nf4(latents) => latents.size_bytes(),
             Self::Text(text) => text.len(),
             Self::Adapter(adapter) => 2 * adapter.num_values,
+        }
+    }
+
+    /// The memory in NF4.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for a memory without dense latents, and latents that bf16 cannot hold.
+    pub fn in_nf4(&self, scales: Scales) -> Result<Self, ModelError> {
+        match self {
+            Self::Latents(l) => Ok(Self::Nf4(Nf4Latents::quantize(&l.values, l.num_latents, l.hidden_size, scales)?)),
+            _ => Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into())),
         }
     }
 }

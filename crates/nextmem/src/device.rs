@@ -93,7 +93,7 @@ pub fn elsewhere(config: &DeviceConfig) -> Result<Option<String>> {
             backend.name,
             built().join(", "),
             how_to_build(backend.name),
-            std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         )
     };
     Ok((!backend.built).then(how))

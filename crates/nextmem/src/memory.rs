@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, cosine};
-use nextmem_quant::{Nf4Latents, Scales};
+use nextmem_quant::Scales;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
@@ -146,6 +146,7 @@ pub struct EncodeOptions {
 /// Texts into a file of memories, with a table of their sizes.
 pub fn encode(options: &EncodeOptions) -> Result<()> {
     ensure_writable(&options.out)?;
+    let mut partial = Partial::of(&options.out)?;
     let inputs = match &options.from {
         Some(path) => inputs::read(path)?,
         None => inputs::given(&options.texts),
@@ -155,7 +156,6 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     let opened = open(&options.model)?;
     let inputs =
         inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
-    let mut partial = Partial::of(&options.out);
     let mut dense = partial.read(&opened, &inputs, AT_ONCE);
     let mut packed = in_nf4(&dense)?;
     let bar = Bars::new("encode");
@@ -165,7 +165,7 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
         let latents = opened.nextmem.encode(&passages)?;
         packed.extend(in_nf4(&latents)?);
         dense.extend(latents);
-        partial.keep(&opened, &inputs, &dense)?;
+        partial.keep(&opened, &inputs, &mut dense)?;
         bar.at(dense.len(), "");
     }
     bar.finish("done");
@@ -239,10 +239,9 @@ pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()>
     Ok(())
 }
 
-/// Memories with latents, quantised.
+/// Memories with latents, in NF4.
 fn in_nf4(memories: &[Memory]) -> Result<Vec<Memory>> {
-    let quantize = |latents: Latents| Nf4Latents::quantize(&latents.values, latents.num_latents, latents.hidden_size, Scales::Absmax);
-    memories.iter().map(|memory| Ok(Memory::Nf4(quantize(dense(memory))?))).collect()
+    memories.iter().map(|memory| Ok(memory.in_nf4(Scales::Absmax)?)).collect()
 }
 
 fn dense(memory: &Memory) -> Latents {

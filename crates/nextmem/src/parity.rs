@@ -134,7 +134,7 @@ impl Report<'_> {
     /// Largest difference over the largest reference value.
     fn floats(&mut self, key: &str, got: &[f32], tolerance: f64) -> Result<()> {
         let expected = self.files.read_f32(key)?;
-        let error = if got.len() == expected.len() { relative(got, &expected) } else { f64::INFINITY };
+        let error = relative(got, &expected);
         let coarse = self.coarse.filter(|_| tolerance > 0.0);
         self.line(key, error, tolerance, coarse);
         Ok(())
@@ -170,7 +170,11 @@ impl Report<'_> {
     }
 }
 
+/// Largest difference over the largest expected value; infinite for another number of values.
 fn relative(got: &[f32], expected: &[f32]) -> f64 {
+    if got.len() != expected.len() {
+        return f64::INFINITY;
+    }
     let largest = expected.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
     let difference = got.iter().zip(expected).fold(0.0f64, |m, (a, b)| {
         let d = f64::from((a - b).abs());

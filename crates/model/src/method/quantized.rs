@@ -1,6 +1,6 @@
 //! NF4 around any method that keeps latents.
 
-use nextmem_quant::{Nf4Latents, Scales};
+use nextmem_quant::Scales;
 
 use super::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, none_for_empty};
 use crate::error::ModelError;
@@ -22,24 +22,6 @@ impl<M: MemoryMethod> Quantized<M> {
     pub fn inner(&self) -> &M {
         &self.inner
     }
-
-    /// Quantises memories that the inner method made.
-    ///
-    /// # Errors
-    /// [`ModelError::Unsupported`] for memories without latents.
-    pub fn quantize_all(&self, memories: &[Memory]) -> Result<Vec<Memory>, ModelError> {
-        memories
-            .iter()
-            .map(|memory| match memory {
-                Memory::Latents(latents) => Ok(Memory::Nf4(self.quantize(latents)?)),
-                _ => Err(ModelError::Unsupported("only latent memories can be quantised; remove [quant]".into())),
-            })
-            .collect()
-    }
-
-    fn quantize(&self, latents: &Latents) -> Result<Nf4Latents, ModelError> {
-        Ok(Nf4Latents::quantize(&latents.values, latents.num_latents, latents.hidden_size, self.scales)?)
-    }
 }
 
 impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
@@ -59,7 +41,7 @@ impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
     }
 
     fn encode(&self, passages: &[&str]) -> Result<Vec<Memory>, ModelError> {
-        self.quantize_all(&self.inner.encode(passages)?)
+        self.inner.encode(passages)?.iter().map(|memory| memory.in_nf4(self.scales)).collect()
     }
 
     fn reconstruct(&self, memories: &[Memory]) -> Result<Vec<String>, ModelError> {

@@ -9,23 +9,33 @@ use nextmem_model::{Memory, MemoryFile, MemoryRecord};
 
 use super::Opened;
 use super::inputs::Input;
+use crate::outputs::ensure_writable;
+use crate::run_dir::sha256;
 use crate::terminal::note_once;
 
-/// Between two writings: each writes everything that is done.
+/// Between two writings, at least.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// A memory file of the first texts, dense and with the texts.
+/// Each writes everything that is done: the time between two of them is so many times what the last one took.
+const SHARE: u32 = 20;
+
+/// A memory file of the first texts, dense; hashes stand for the texts, which the user may not want on a disk.
 pub struct Partial {
     path: PathBuf,
-    written: Instant,
+    next: Instant,
 }
 
 impl Partial {
     /// `OUT.partial`.
-    pub fn of(out: &Path) -> Self {
+    ///
+    /// # Errors
+    /// [`BadInput`](crate::cli::BadInput) where no such file can be written.
+    pub fn of(out: &Path) -> Result<Self> {
         let mut name = OsString::from(out);
         name.push(".partial");
-        Self { path: name.into(), written: Instant::now() }
+        let path = PathBuf::from(name);
+        ensure_writable(&path)?;
+        Ok(Self { path, next: Instant::now() + EVERY })
     }
 
     /// The memories that an earlier encoding of the same texts with the same weights has kept, a whole number of batches.
@@ -35,10 +45,9 @@ impl Partial {
         }
         let latents = opened.nextmem.options().num_latents;
         let same = |file: &MemoryFile| {
-            let texts = inputs.iter().map(|input| (&input.id, Some(&input.text)));
             file.fingerprint == opened.fingerprint
                 && file.records.len() <= inputs.len()
-                && file.records.iter().map(|record| (&record.id, record.text.as_ref())).zip(texts).all(|(a, b)| a == b)
+                && file.records.iter().zip(inputs).all(|(kept, input)| *kept == record(input))
                 && file.memories.iter().all(|memory| matches!(memory, Memory::Latents(l) if l.num_latents == latents))
         };
         match MemoryFile::open(&self.path) {
@@ -55,13 +64,16 @@ impl Partial {
     }
 
     /// Keeps the memories of the first inputs, if the last time is long enough ago.
-    pub fn keep(&mut self, opened: &Opened, inputs: &[Input], done: &[Memory]) -> Result<()> {
-        if self.written.elapsed() < EVERY || done.len() == inputs.len() {
+    pub fn keep(&mut self, opened: &Opened, inputs: &[Input], done: &mut Vec<Memory>) -> Result<()> {
+        let started = Instant::now();
+        if started < self.next || done.len() == inputs.len() {
             return Ok(());
         }
-        let record = |input: &Input| MemoryRecord { id: input.id.clone(), text: Some(input.text.clone()) };
-        opened.file(inputs.iter().take(done.len()).map(record).collect(), done.to_vec()).save(&self.path)?;
-        self.written = Instant::now();
+        let records = inputs.iter().take(done.len()).map(record).collect();
+        let file = opened.file(records, std::mem::take(done));
+        file.save(&self.path)?;
+        *done = file.memories;
+        self.next = Instant::now() + EVERY.max(SHARE * started.elapsed());
         Ok(())
     }
 
@@ -69,4 +81,9 @@ impl Partial {
     pub fn remove(&self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// What stands for a text.
+fn record(input: &Input) -> MemoryRecord {
+    MemoryRecord { id: sha256(format!("{}\n{}", input.id, input.text).as_bytes()), text: None }
 }
