@@ -8,10 +8,9 @@
 
 use std::fmt;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::draw::Draw;
 
 mod collections;
 mod shapes;
@@ -236,35 +235,9 @@ impl Cast {
     }
 }
 
-/// Random draws of one passage. The arithmetic is ours: `rand` may change its own between versions,
-/// which would silently change every passage.
-struct Draw(ChaCha8Rng);
-
 impl Draw {
     fn new(seed: u64, split: Split, purpose: &[u8], index: u64) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update(VERSION.to_le_bytes());
-        hasher.update(seed.to_le_bytes());
-        hasher.update([split as u8]);
-        hasher.update(index.to_le_bytes());
-        hasher.update(purpose);
-        Self(ChaCha8Rng::from_seed(hasher.finalize().into()))
-    }
-
-    /// A number below `bound`; the bias is below `bound` / 2^64.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.0.next_u64()) * bound as u128) >> 64) as usize
-    }
-
-    fn of<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.below(last + 1);
-            items.swap(last, other);
-        }
+        Self::seeded(&[&VERSION.to_le_bytes(), &seed.to_le_bytes(), &[split as u8], &index.to_le_bytes(), purpose])
     }
 
     /// The classes of a passage's values, in the order they are used up.

@@ -2,7 +2,8 @@
 //!
 //! Nothing here knows about tensors. Three sources give the same record types: the official prepared
 //! files ([`load_passages`], [`load_qa`], [`load_retrieval`]), SQuAD ([`load_squad`]), and the seeded
-//! generator of short agent-memory passages ([`Facts`]). Real running text comes from [`TextCorpus`].
+//! generators of agent-memory passages: short ones of known words ([`Facts`]), and ones whose values cannot be
+//! guessed ([`OpenFacts`]). Real running text comes from [`TextCorpus`].
 //!
 //! ```
 //! use nextmem_data::{Facts, Split};
@@ -17,11 +18,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 mod dataset;
+mod draw;
 mod facts;
 mod hotpotqa;
 mod locomo;
 mod longmemeval;
 mod note;
+mod open_facts;
 pub mod prepare;
 mod python_json;
 mod race;
@@ -38,6 +41,7 @@ pub use hotpotqa::{HotpotItem, HotpotParagraph, load_hotpotqa};
 pub use locomo::{LocomoConversation, LocomoQuestion, LocomoTurn, load_locomo};
 pub use longmemeval::{LongMemItem, LongMemSession, LongMemTurn, load_longmemeval};
 pub use note::{note_halves, on_note};
+pub use open_facts::{MAX_SENTENCES, OpenFact, OpenFacts, OpenSlot, OpenValue, SENTENCES, VERSION as OPEN_VERSION, Wordings};
 pub use prepare::{Count, DatasetName, Evidence, Holdout, Level, PrepareOptions, Prepared, PreparedFile, prepare};
 pub use python_json::python_json;
 pub use race::{Race, load_race};

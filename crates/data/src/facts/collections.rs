@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Draw, Fact, Facts, Slot, Split, with_article};
+use super::{Fact, Facts, Slot, Split, with_article};
 use crate::DataError;
+use crate::draw::Draw;
 use crate::record::{QaItem, RetrievalItem};
 
 /// Fewest candidates of a retrieval item: two gold passages, two relatives, one stranger.

@@ -1,0 +1,217 @@
+//! Sentences about people.
+
+use super::super::OpenSlot::{Amount, Code, Date, Email, Firm, Name, Person, Phone, Place, Time};
+use super::super::lexicon::{ANIMALS, BODY, COLOURS, HOBBIES, JOBS, LANGUAGES, OBJECTS, ROOMS, TIES, VEHICLES};
+use super::{Kind, Nouns, Sort};
+
+pub const SORT: Sort = Sort { kinds: &KINDS, nouns: Nouns::Person, name: Person };
+
+static KINDS: [Kind; 12] = [
+    Kind {
+        seen: [
+            "{S} works as {a1} for {2}.",
+            "{S} is {a1} at {2}.",
+            "{S} was hired by {2} as {a1}.",
+            "At {2} {s} is {a1}.",
+            "{2} employs {o} as {a1}.",
+        ],
+        unseen: ["As {a1} {s} serves {2}.", "{S} draws wages from {2} as {a1}."],
+        words: JOBS,
+        word_asks: ["What does {name} do at work?", "What is the occupation of {name}?", "Which trade does {name} follow?"],
+        built: &[(Firm, ["Who employs {name}?", "Which firm does {name} work for?", "Where is {name} on the payroll?"])],
+        who: ["Who works for {2}?", "Whose employer is {2}?", "Who is on the payroll of {2}?"],
+        hint: "someone paid for {q}",
+    },
+    Kind {
+        seen: [
+            "{S} lives in {a1} house in {2}.",
+            "{S} has {a1} house in {2}.",
+            "{P} home is {a1} house in {2}.",
+            "In {2} {s} rents {a1} house.",
+            "{S} moved to {a1} house in {2}.",
+        ],
+        unseen: ["{S} settled in {a1} house in {2}.", "{A1} house in {2} is {p} home."],
+        words: COLOURS,
+        word_asks: ["What colour is the house of {name}?", "In which colour is the home of {name}?", "How is the house of {name} painted?"],
+        built: &[(Place, ["Where does {name} live?", "In which town is the house of {name}?", "What is the home town of {name}?"])],
+        who: ["Who lives in {2}?", "Who has a house in {2}?", "Whose home is in {2}?"],
+        hint: "a dwelling with the shade of {q}",
+    },
+    Kind {
+        seen: [
+            "{S} keeps {a1} called {2}.",
+            "{S} has {a1} named {2}.",
+            "{P} pet is {a1} called {2}.",
+            "{S} feeds {a1} named {2}.",
+            "At home {s} has {a1} called {2}.",
+        ],
+        unseen: ["{S} looks after {a1} by the name of {2}.", "{2} is the name of {p} {1}."],
+        words: ANIMALS,
+        word_asks: ["What kind of animal does {name} keep?", "Which animal does {name} have?", "What sort of creature belongs to {name}?"],
+        built: &[(Name, ["What is the pet of {name} called?", "Which name did {name} give the pet?", "How does {name} call the animal?"])],
+        who: ["Who keeps an animal called {2}?", "Who has a pet named {2}?", "To whom does the animal {2} belong?"],
+        hint: "the owner of {q}",
+    },
+    Kind {
+        seen: [
+            "{S} practises {1} in {2}.",
+            "{S} enjoys {1} with friends in {2}.",
+            "{S} learned {1} in {2}.",
+            "In {2} {s} teaches {1}.",
+            "{S} joined the {1} club in {2}.",
+        ],
+        unseen: ["{S} spends free days on {1} in {2}.", "For {1} {s} meets others in {2}."],
+        words: HOBBIES,
+        word_asks: ["What is the hobby of {name}?", "What does {name} do for fun?", "Which pastime does {name} have?"],
+        built: &[(
+            Place,
+            ["Where does {name} go for the hobby?", "In which town does {name} follow the hobby?", "Which town does {name} visit for {1}?"],
+        )],
+        who: ["Who goes to {2} for a hobby?", "Who enjoys {1}?", "Whose pastime is {1}?"],
+        hint: "a pastime of {q}",
+    },
+    Kind {
+        seen: [
+            "{S} writes in {1} from {2}.",
+            "{S} answers in {1} at {2}.",
+            "Mail in {1} reaches {o} at {2}.",
+            "{P} address for {1} letters is {2}.",
+            "For {1} mail {s} uses {2}.",
+        ],
+        unseen: ["{S} reads {1} messages at {2}.", "At {2} {s} takes mail in {1}."],
+        words: LANGUAGES,
+        word_asks: [
+            "In which language does {name} take mail?",
+            "What language does {name} use in letters?",
+            "Which tongue does {name} correspond in?",
+        ],
+        built: &[(
+            Email,
+            ["What is the e-mail address of {name}?", "At which address can {name} be reached?", "Where should a mail to {name} be sent?"],
+        )],
+        who: ["Whose e-mail address is {2}?", "Who can be reached at {2}?", "To whom does the address {2} belong?"],
+        hint: "correspondence in the speech of {q}",
+    },
+    Kind {
+        seen: [
+            "{P} phone in the {1} has number {2}.",
+            "{S} answers {2} in the {1}.",
+            "Call {2} to reach {o} in the {1}.",
+            "{S} has phone {2} in the {1}.",
+            "In the {1} {s} answers {2}.",
+        ],
+        unseen: ["{S} picks up {2} in the {1}.", "Dial {2} for {p} phone in the {1}."],
+        words: ROOMS,
+        word_asks: [
+            "In which room does {name} answer the phone?",
+            "Where is the phone of {name}?",
+            "Which room holds the telephone of {name}?",
+        ],
+        built: &[(Phone, ["What is the phone number of {name}?", "Which number reaches {name}?", "What should one dial for {name}?"])],
+        who: ["Whose phone number is {2}?", "Who answers {2}?", "Who is called with {2}?"],
+        hint: "a handset found in {q}",
+    },
+    Kind {
+        seen: [
+            "{S} paid {2} for {a1}.",
+            "{S} bought {a1} for {2}.",
+            "{S} gave {2} for {a1}.",
+            "For {2} {s} bought {a1}.",
+            "{S} ordered {a1} for {2}.",
+        ],
+        unseen: ["{S} got {a1} and paid {2}.", "{A1} cost {o} {2}."],
+        words: OBJECTS,
+        word_asks: ["What did {name} buy?", "What did {name} pay for?", "Which thing did {name} acquire?"],
+        built: &[(Amount, ["How much did {name} pay?", "What did {name} give for {a1}?", "What was the price of what {name} bought?"])],
+        who: ["Who paid {2}?", "Who bought something for {2}?", "Who spent {2}?"],
+        hint: "the purchase of {q}",
+    },
+    Kind {
+        seen: [
+            "{S} owes {a1} {2} until {3}.",
+            "{S} must pay {a1} {2} by {3}.",
+            "By {3} {s} owes {a1} {2}.",
+            "{S} has to give {a1} {2} by {3}.",
+            "Until {3} {s} can repay {a1} {2}.",
+        ],
+        unseen: ["{S} will settle {2} with {a1} by {3}.", "{A1} lent {o} {2} until {3}."],
+        words: JOBS,
+        word_asks: ["Whom does {name} owe money?", "To whom must {name} pay money back?", "Who lent money to {name}?"],
+        built: &[
+            (Amount, ["How much does {name} owe?", "What sum must {name} pay back?", "How large is the debt of {name}?"]),
+            (
+                Date,
+                [
+                    "When must {name} pay the debt?",
+                    "By which date is the debt of {name} due?",
+                    "What is the last day for the debt of {name}?",
+                ],
+            ),
+        ],
+        who: ["Who owes {2}?", "Who has a debt of {2}?", "Whose debt is {2}?"],
+        hint: "a loan from somebody busy {q}",
+    },
+    Kind {
+        seen: [
+            "{S} hurt {r} {1} on {2}.",
+            "{S} had {r} {1} treated on {2}.",
+            "On {2} {s} injured {r} {1}.",
+            "{P} {1} was hurt on {2}.",
+            "A doctor saw {p} {1} on {2}.",
+        ],
+        unseen: ["{S} has had a sore {1} since {2}.", "Since {2} {p} {1} has ached."],
+        words: BODY,
+        word_asks: ["Which part of the body did {name} hurt?", "What did {name} injure?", "Which body part of {name} is sore?"],
+        built: &[(Date, ["When did {name} have an injury?", "On which date was {name} hurt?", "Since when has {name} been in pain?"])],
+        who: ["Who was hurt on {2}?", "Who had an injury on {2}?", "Whose pain began on {2}?"],
+        hint: "pain in {q}",
+    },
+    Kind {
+        seen: [
+            "{P} {1} is {2}.",
+            "{S} often visits {r} {1} {2}.",
+            "{S} trusts {r} {1} {2}.",
+            "{2} is {p} {1}.",
+            "{S} lives near {r} {1} {2}.",
+        ],
+        unseen: ["{S} shares a flat with {r} {1} {2}.", "{S} is close to {r} {1} {2}."],
+        words: TIES,
+        word_asks: ["What is {2} to {name}?", "How is {2} tied to {name}?", "In what way does {name} know {2}?"],
+        built: &[(Person, ["Who is the {1} of {name}?", "What is the {1} of {name} called?", "Which person is the {1} of {name}?"])],
+        who: ["Whose {1} is {2}?", "Of whom is {2} the {1}?", "Who has {a1} called {2}?"],
+        hint: "a bond with {q}",
+    },
+    Kind {
+        seen: [
+            "{S} takes the {1} to {2} at {3}.",
+            "{S} leaves for {2} by {1} at {3}.",
+            "At {3} {s} takes the {1} to {2}.",
+            "{S} rides the {1} to {2} at {3}.",
+            "{S} boards the {1} for {2} at {3}.",
+        ],
+        unseen: ["{S} sets off by {1} at {3} for {2}.", "The {1} brings {o} to {2} at {3}."],
+        words: VEHICLES,
+        word_asks: ["How does {name} travel?", "What does {name} ride in?", "By what means does {name} travel?"],
+        built: &[
+            (Place, ["Where does {name} travel?", "To which place does {name} leave?", "What is the destination of {name}?"]),
+            (Time, ["At what time does {name} leave?", "When does the trip of {name} start?", "What is the departure time of {name}?"]),
+        ],
+        who: ["Who leaves for {2}?", "Who travels to {2}?", "Whose trip ends in {2}?"],
+        hint: "a journey in {q}",
+    },
+    Kind {
+        seen: [
+            "{S} saves for {a1} in account {2}.",
+            "Account {2} holds {p} money for {a1}.",
+            "{S} opened account {2} to buy {a1}.",
+            "In account {2} {s} saves for {a1}.",
+            "{S} put money for {a1} in account {2}.",
+        ],
+        unseen: ["{S} fills account {2} to get {a1}.", "{P} account {2} is meant for {a1}."],
+        words: OBJECTS,
+        word_asks: ["What does {name} save for?", "What is the money of {name} for?", "Which thing is the account of {name} meant for?"],
+        built: &[(Code, ["Which account does {name} have?", "What is the account number of {name}?", "Where does {name} keep savings?"])],
+        who: ["Whose account is {2}?", "Who saves money in {2}?", "To whom does account {2} belong?"],
+        hint: "funds reserved for {q}",
+    },
+];
