@@ -11,7 +11,7 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, Fact, Facts};
+use crate::{DataError, Fact, Facts, OpenFact, OpenFacts};
 
 /// The first passages of a generator as burn's dataset; nothing is kept in memory.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,25 @@ pub struct FactSet {
 
 impl Dataset<Fact> for FactSet {
     fn get(&self, index: usize) -> Result<Fact, DatasetError> {
+        Ok(self.facts.get(index as u64))
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// The same of a generator of open-vocabulary passages.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenFactSet {
+    /// The generator.
+    pub facts: OpenFacts,
+    /// How many passages.
+    pub len: usize,
+}
+
+impl Dataset<OpenFact> for OpenFactSet {
+    fn get(&self, index: usize) -> Result<OpenFact, DatasetError> {
         Ok(self.facts.get(index as u64))
     }
 

@@ -34,7 +34,7 @@ mod squad;
 mod text;
 mod text_file;
 
-pub use dataset::{FactSet, seeded_sample, select, sha256_file};
+pub use dataset::{FactSet, OpenFactSet, seeded_sample, select, sha256_file};
 pub use facts::{Fact, Facts, Question, Slot, Split, VERSION, Value};
 pub use facts::{passages, qa_items, retrieval_items};
 pub use hotpotqa::{HotpotItem, HotpotParagraph, load_hotpotqa};

@@ -6,6 +6,7 @@ use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::generate::{Decoding, generate};
 use crate::kv_cache::KvCache;
+use crate::layout::{LatentLayout, Placement};
 use crate::lora::LoraAdapter;
 
 /// What encodes: the decoder itself with an adapter, another set of weights, or the bare decoder.
@@ -55,6 +56,8 @@ pub struct Autoencoder {
     pub special: Option<SpecialDelta>,
     /// Id of `[SoD]`.
     pub sod: u32,
+    /// Where latents stand and what they see.
+    pub layout: LatentLayout,
 }
 
 impl Autoencoder {
@@ -102,7 +105,7 @@ impl Autoencoder {
         let rows: Vec<Vec<u32>> = rows.iter().map(|r| r.iter().copied().chain([self.sod]).collect()).collect();
         let (tokens, pads) = token_tensor(&rows, self.sod, &self.device());
         let (model, adapter) = self.encoder();
-        encode_embeds(model, adapter, self.encoder_embeds(tokens), &pads, num_latents)
+        encode_embeds(model, adapter, self.encoder_embeds(tokens), &pads, &self.layout, num_latents)
     }
 
     /// Input embeddings of the encoder: with all parameters trained it has its own table, special rows included.
@@ -129,12 +132,12 @@ impl Autoencoder {
     /// # Shapes
     /// - latents: `[batch, latents, hidden]`
     pub fn decode(&self, latents: Tensor<3>, with_sod: bool, max_new_tokens: usize, end_ids: &[u32], decoding: &Decoding) -> Vec<Vec<u32>> {
-        let [batch, ..] = latents.dims();
+        let [batch, count, _] = latents.dims();
         let prompt = match with_sod {
             true => Tensor::cat(vec![latents, self.embed_ids(&[self.sod]).repeat_dim(0, batch)], 1),
             false => latents,
         };
-        self.generate(prompt, &[], max_new_tokens, end_ids, decoding)
+        self.generate(prompt, &[], &self.layout.decoder(0, count), max_new_tokens, end_ids, decoding)
     }
 
     /// The likeliest token at every position of known texts, each predicted from the latents and the true tokens before it.
@@ -158,8 +161,9 @@ impl Autoencoder {
             0 => latents.clone(),
             _ => Tensor::cat(vec![latents.clone(), self.embed(token_tensor(&padded, self.sod, &self.device()).0)], 1),
         };
-        let first = latents.dims()[1] + usize::from(with_sod) - 1;
-        let hidden = self.decoder.hidden(embeds, &[], None, None);
+        let count = latents.dims()[1];
+        let first = count + usize::from(with_sod) - 1;
+        let hidden = self.decoder.hidden_at(embeds, &[], &self.layout.decoder(0, count), None, None);
         // One row at a time: the logits of a batch of long texts over a large vocabulary are gigabytes.
         let predict = |(i, row): (usize, &Vec<u32>)| {
             let logits = self.decoder.logits(hidden.clone().narrow(0, i, 1).narrow(1, first, row.len() + 1));
@@ -173,11 +177,12 @@ impl Autoencoder {
         &self,
         prompt: Tensor<3>,
         pads: &[usize],
+        placement: &Placement<'_>,
         max_new_tokens: usize,
         end_ids: &[u32],
         decoding: &Decoding,
     ) -> Vec<Vec<u32>> {
-        generate(&self.decoder, |t| self.embed(t), prompt, pads, max_new_tokens, end_ids, decoding)
+        generate(&self.decoder, |t| self.embed(t), prompt, pads, placement, max_new_tokens, end_ids, decoding)
     }
 }
 
@@ -185,15 +190,24 @@ impl Autoencoder {
 ///
 /// # Shapes
 /// - embeds: `[batch, seq, hidden]`, ending with `[SoD]`; returns `[batch, num_latents, hidden]`
-pub fn encode_embeds(model: &Decoder, adapter: Option<&LoraAdapter>, embeds: Tensor<3>, pads: &[usize], num_latents: usize) -> Tensor<3> {
+pub fn encode_embeds(
+    model: &Decoder,
+    adapter: Option<&LoraAdapter>,
+    embeds: Tensor<3>,
+    pads: &[usize],
+    layout: &LatentLayout,
+    num_latents: usize,
+) -> Tensor<3> {
     let [batch, seq, hidden] = embeds.dims();
     if num_latents == 0 {
         return Tensor::zeros([batch, 0, hidden], &embeds.device());
     }
+    let placement = layout.encoder(seq - 1);
     let mut cache = KvCache::default();
-    let mut latents = vec![model.hidden(embeds, pads, adapter, Some(&mut cache)).narrow(1, seq - 1, 1)];
+    let mut latents = vec![model.hidden_at(embeds, pads, &placement, adapter, Some(&mut cache)).narrow(1, seq - 1, 1)];
     for i in 1..num_latents {
-        latents.push(model.hidden(latents[i - 1].clone(), &[], adapter, Some(&mut cache)));
+        let fed_back = layout.fed_back(latents[i - 1].clone(), i - 1);
+        latents.push(model.hidden_at(fed_back, &[], &placement, adapter, Some(&mut cache)));
     }
     Tensor::cat(latents, 1)
 }
@@ -243,12 +257,15 @@ pub fn check_lengths(rows: &[Vec<u32>], limit: usize) -> Result<(), ModelError> 
 mod tests {
     use super::*;
     use crate::config::tests::tiny;
+    use crate::layout::LayoutConfig;
+    use crate::weight_source::HostRandom;
+    use burn::tensor::Distribution;
 
     fn model() -> Autoencoder {
         let device = Device::flex();
         let decoder = Decoder::random(tiny(true), 0.3, 11, &device);
         let adapter = LoraAdapter::random(decoder.config(), 2, 4.0, 11, &device);
-        Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: 59 }
+        Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: 59, layout: LatentLayout::default() }
     }
 
     #[test]
@@ -262,6 +279,25 @@ mod tests {
             let difference: f32 = (together.clone().narrow(0, i, 1) - alone.clone()).abs().max().into_scalar();
             assert!(difference < 2e-5, "row {i}: {difference}");
             assert_eq!(texts[i], model.decode(alone, true, 5, &[], &Decoding::Greedy)[0]);
+        }
+    }
+
+    #[test]
+    fn a_layout_of_blocks_holds_for_every_length_and_for_every_way_to_run_it() {
+        let config = LayoutConfig { text_positions: 16, block_mask: true, index_vectors: true };
+        let vectors = HostRandom::new(3).tensor([4, 32], Distribution::Normal(0.0, 0.3), &Device::flex());
+        let plain = model();
+        let model = Autoencoder { layout: LatentLayout { config, block_tokens: 2, index_vectors: Some(vectors) }, ..model() };
+        let rows: Vec<Vec<u32>> = vec![vec![3, 4, 5, 6, 7], vec![9], vec![8, 7, 1]];
+        let together = model.encode(&rows, 4);
+        let differs: f32 = (together.clone() - plain.encode(&rows, 4)).abs().max().into_scalar();
+        assert!(differs > 1e-2);
+        for (i, row) in rows.iter().enumerate() {
+            let alone = model.encode(std::slice::from_ref(row), 4);
+            let difference: f32 = (together.clone().narrow(0, i, 1) - alone.clone()).abs().max().into_scalar();
+            assert!(difference < 2e-5, "row {i}: {difference}");
+            let free = model.decode(alone.clone(), true, 6, &[], &Decoding::Greedy);
+            assert_eq!(model.teacher_forced(alone, true, &[free[0][..5].to_vec()]), free);
         }
     }
 

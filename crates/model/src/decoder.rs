@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use crate::config::DecoderConfig;
 use crate::kv_cache::KvCache;
+use crate::layout::Placement;
 use crate::lora::LoraAdapter;
 use crate::product::product;
 use crate::rope::Rope;
@@ -172,13 +173,28 @@ impl Decoder {
     /// # Panics
     /// If `pads` is neither empty nor one per row (caller bug).
     pub fn hidden(&self, embeds: Tensor<3>, pads: &[usize], adapter: Option<&LoraAdapter>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.run(embeds, pads, Updates::from(adapter), cache, |_| {})
+        self.hidden_at(embeds, pads, &Placement::default(), adapter, cache)
+    }
+
+    /// The same with positions and a mask of its own.
+    ///
+    /// # Shapes
+    /// - embeds: `[batch, seq, hidden]`; returns `[batch, seq, hidden]`
+    pub fn hidden_at(
+        &self,
+        embeds: Tensor<3>,
+        pads: &[usize],
+        placement: &Placement<'_>,
+        adapter: Option<&LoraAdapter>,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        self.run(embeds, pads, placement, Updates::from(adapter), cache, |_| {})
     }
 
     /// Every layer's input and the final hidden states: transformers' `hidden_states`, num_hidden_layers + 1 tensors.
     pub fn hidden_states(&self, embeds: Tensor<3>) -> Vec<Tensor<3>> {
         let mut states = Vec::with_capacity(self.layers.len() + 1);
-        let last = self.run(embeds, &[], Updates::None, None, |x| states.push(x.clone()));
+        let last = self.run(embeds, &[], &Placement::default(), Updates::None, None, |x| states.push(x.clone()));
         states.push(last);
         states
     }
@@ -199,6 +215,7 @@ impl Decoder {
         &self,
         embeds: Tensor<3>,
         pads: &[usize],
+        placement: &Placement<'_>,
         updates: Updates<'_>,
         mut cache: Option<&mut KvCache>,
         mut before_layer: impl FnMut(&Tensor<3>),
@@ -210,7 +227,7 @@ impl Decoder {
             cache.advance(pads, seq);
         }
         let pads: Vec<usize> = cache.as_ref().map_or(pads, |c| c.pads()).to_vec();
-        let layout = self.layout(&pads, past, seq, &embeds);
+        let layout = self.layout(&pads, placement, past, &embeds);
         let mut x = embeds;
         for (index, layer) in self.layers.iter().enumerate() {
             before_layer(&x);
@@ -225,20 +242,32 @@ impl Decoder {
         rms_norm(x, &self.norm, self.config.rms_norm_eps)
     }
 
-    fn layout(&self, pads: &[usize], past: usize, seq: usize, embeds: &Tensor<3>) -> Layout {
-        let device = embeds.device();
+    fn layout(&self, pads: &[usize], placement: &Placement<'_>, past: usize, embeds: &Tensor<3>) -> Layout {
+        let (device, [batch, seq, _]) = (embeds.device(), embeds.dims());
         let padded = pads.iter().any(|p| *p > 0);
-        let rows: &[usize] = if padded { pads } else { &[0] };
-        let positions: Vec<Vec<usize>> = rows.iter().map(|pad| (past..past + seq).map(|i| i.saturating_sub(*pad)).collect()).collect();
+        // One row of positions and masks stands for all where they are the same.
+        let rows: Vec<usize> = match (padded, placement.position.is_some()) {
+            (true, _) => pads.to_vec(),
+            (false, true) => vec![0; batch],
+            (false, false) => vec![0],
+        };
+        let position = |(row, pad): (usize, &usize)| -> Vec<usize> {
+            let of = |place: usize| placement.position.as_ref().map_or(place.saturating_sub(*pad), |position| position(row, *pad, place));
+            (past..past + seq).map(of).collect()
+        };
+        let positions: Vec<Vec<usize>> = rows.iter().enumerate().map(position).collect();
         let rope = Rope::new(&positions, self.config.head_dim, self.config.rope_theta, embeds.dtype(), &device);
         // A single query after unpadded keys sees all of them.
-        let bias = (padded || seq > 1).then(|| {
+        let bias = (padded || seq > 1 || placement.hides.is_some()).then(|| {
             let keys = past + seq;
+            let rows = if padded { rows.as_slice() } else { &[0] };
             let mut bias = Vec::with_capacity(rows.len() * seq * keys);
-            for pad in rows {
+            for (row, pad) in rows.iter().enumerate() {
+                let hidden = |query, key| placement.hides.as_ref().is_some_and(|hides| hides(row, *pad, [query, key]));
                 for query in past..keys {
                     // A padding query looks at itself, so that its softmax stays finite; nobody reads the result.
-                    bias.extend((0..keys).map(|key| if key == query || (key < query && key >= *pad) { 0.0 } else { HIDDEN }));
+                    let seen = |key| key == query || (key < query && key >= *pad && !hidden(query, key));
+                    bias.extend((0..keys).map(|key| if seen(key) { 0.0 } else { HIDDEN }));
                 }
             }
             Tensor::<4>::from_data(TensorData::new(bias, [rows.len(), 1, seq, keys]), &device).cast(embeds.dtype())

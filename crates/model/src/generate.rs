@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::kv_cache::KvCache;
+use crate::layout::Placement;
 use crate::row_adapters::AdaptedDecoder;
 
 /// How the next token is chosen.
@@ -34,12 +35,15 @@ pub enum Decoding {
 /// [`AdaptedDecoder`] each row with its own adapter.
 ///
 /// # Shapes
-/// - prompt: `[batch, seq, hidden]`, left-padded by `pads` (empty: no padding)
+/// - prompt: `[batch, seq, hidden]`, left-padded by `pads` (empty: no padding); `placement` must not depend on the row, as rows
+///   leave
+#[allow(clippy::too_many_arguments)]
 pub fn generate<'a>(
     decoder: impl Into<AdaptedDecoder<'a>>,
     embed: impl Fn(Tensor<2, Int>) -> Tensor<3>,
     prompt: Tensor<3>,
     pads: &[usize],
+    placement: &Placement<'_>,
     max_new_tokens: usize,
     end_ids: &[u32],
     decoding: &Decoding,
@@ -51,7 +55,7 @@ pub fn generate<'a>(
     let mut texts = vec![Vec::new(); batch];
     let mut active: Vec<usize> = (0..batch).collect();
     let mut cache = KvCache::default();
-    let mut hidden = decoder.hidden(prompt, pads, Some(&mut cache)).narrow(1, seq - 1, 1);
+    let mut hidden = decoder.hidden(prompt, pads, placement, Some(&mut cache)).narrow(1, seq - 1, 1);
     for step in 0..max_new_tokens {
         let next = sampler.choose(decoder.decoder.logits(hidden.clone()));
         let kept: Vec<usize> = (0..active.len()).filter(|row| !end_ids.contains(&next[*row])).collect();
@@ -70,7 +74,7 @@ pub fn generate<'a>(
         }
         let tokens: Vec<i32> = kept.iter().map(|r| next[*r] as i32).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [kept.len(), 1]), &device);
-        hidden = decoder.hidden(embed(tokens), &[], Some(&mut cache));
+        hidden = decoder.hidden(embed(tokens), &[], placement, Some(&mut cache));
     }
     texts
 }

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use nextmem_model::{Autoencoder, Decoder, DecoderConfig, Decoding, Encoder};
+//! use nextmem_model::{Autoencoder, Decoder, DecoderConfig, Decoding, Encoder, LatentLayout};
 //!
 //! let config = DecoderConfig {
 //!     vocab_size: 64, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
@@ -13,7 +13,7 @@
 //!     max_position_embeddings: 128,
 //! };
 //! let decoder = Decoder::random(config, 0.02, 7, &Device::flex());
-//! let model = Autoencoder { decoder, encoder: Encoder::Bare, special: None, sod: 62 };
+//! let model = Autoencoder { decoder, encoder: Encoder::Bare, special: None, sod: 62, layout: LatentLayout::default() };
 //! let latents = model.encode(&[vec![5, 6, 7], vec![8]], 4);
 //! assert_eq!(latents.dims(), [2, 4, 32]);
 //! let tokens = model.decode(latents, true, 3, &[63], &Decoding::Greedy);
@@ -29,6 +29,7 @@ mod fold;
 mod generate;
 mod json;
 mod kv_cache;
+mod layout;
 mod lora;
 mod memory_file;
 mod method;
@@ -53,12 +54,13 @@ pub use error::ModelError;
 pub use generate::{Decoding, generate};
 pub use json::parse_json;
 pub use kv_cache::KvCache;
+pub use layout::{LatentLayout, LayoutConfig, Placement};
 pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
 pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
 pub use method::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory, TooLong};
 pub use method::{
     AdapterMemory, Bm25, Bm25Config, DocumentEmbedding, Dyprag, Hypernetwork, HypernetworkConfig, Icae, MeanPooled, MeanPooledConfig,
-    closed_book_prompt, cosine, encode_slots, load_slots, random_slots, save_slots, words,
+    IndexHead, closed_book_prompt, cosine, encode_slots, load_projection, load_slots, random_slots, save_projection, save_slots, words,
 };
 pub use method::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
 pub use peft::{

@@ -4,6 +4,7 @@ mod bge;
 mod bm25;
 mod dyprag;
 mod icae;
+mod index_head;
 mod latent_reader;
 mod mean_pooled;
 mod nextmem;
@@ -14,6 +15,7 @@ pub use bge::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
 pub use bm25::{Bm25, Bm25Config, words};
 pub use dyprag::{AdapterMemory, Dyprag, Hypernetwork, HypernetworkConfig, closed_book_prompt};
 pub use icae::{Icae, encode_slots, load_slots, random_slots, save_slots};
+pub use index_head::{IndexHead, load_projection, save_projection};
 pub use mean_pooled::{DocumentEmbedding, MeanPooled, MeanPooledConfig};
 pub use nextmem::{NextMem, NextMemOptions, TooLong};
 pub use quantized::Quantized;
@@ -66,6 +68,18 @@ impl Memory {
             Self::Nf4(latents) => latents.size_bytes(),
             Self::Text(text) => text.len(),
             Self::Adapter(adapter) => 2 * adapter.num_values,
+        }
+    }
+
+    /// Its latents, dequantised where they are in NF4.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for a memory without latents.
+    pub fn latents(&self) -> Result<Latents, ModelError> {
+        match self {
+            Self::Latents(l) => Ok(l.clone()),
+            Self::Nf4(l) => Ok(Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() }),
+            Self::Text(_) | Self::Adapter(_) => Err(ModelError::Unsupported("got a memory without latents, expected latents".into())),
         }
     }
 
@@ -136,9 +150,25 @@ pub trait MemoryMethod {
     fn index(&self, _texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         Err(unable(&self.name(), "make index vectors"))
     }
+    /// The index vector of one of its memories.
+    fn vector(&self, memory: &Memory) -> Result<Vec<f32>, ModelError> {
+        Ok(memory.latents()?.mean())
+    }
+    /// Vectors of queries, where they are made in another way than those of passages.
+    fn query_vectors(&self, _queries: &[&str]) -> Result<Option<Vec<Vec<f32>>>, ModelError> {
+        Ok(None)
+    }
+    /// The vector of a query.
+    fn query_vector(&self, query: &str) -> Result<Vec<f32>, ModelError> {
+        let vectors = match self.query_vectors(&[query])? {
+            Some(vectors) => vectors,
+            None => self.index(&[query])?,
+        };
+        Ok(vectors.into_iter().next().unwrap_or_default())
+    }
     /// How well each passage answers the query, higher is better: the cosine of their index vectors, 0 if either is zero.
     fn rank(&self, query: &str, passages: &[&str]) -> Result<Vec<f64>, ModelError> {
-        let query = self.index(&[query])?.remove(0);
+        let query = self.query_vector(query)?;
         let mut scores = Vec::with_capacity(passages.len());
         for batch in passages.chunks(RANKED_AT_ONCE) {
             scores.extend(self.index(batch)?.iter().map(|vector| cosine(&query, vector)));

@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::decoder::Decoder;
 use crate::kv_cache::KvCache;
+use crate::layout::Placement;
 use crate::lora::{LoraAdapter, LoraLayer, LoraPair};
 use crate::product::product;
 
@@ -117,10 +118,10 @@ impl<'a> From<&'a Decoder> for AdaptedDecoder<'a> {
 }
 
 impl AdaptedDecoder<'_> {
-    /// As [`Decoder::hidden`].
-    pub fn hidden(&self, embeds: Tensor<3>, pads: &[usize], cache: Option<&mut KvCache>) -> Tensor<3> {
+    /// As [`Decoder::hidden_at`].
+    pub fn hidden(&self, embeds: Tensor<3>, pads: &[usize], placement: &Placement<'_>, cache: Option<&mut KvCache>) -> Tensor<3> {
         let updates = self.adapters.as_ref().map_or(Updates::None, Updates::PerRow);
-        self.decoder.run(embeds, pads, updates, cache, |_| {})
+        self.decoder.run(embeds, pads, placement, updates, cache, |_| {})
     }
 
     /// Keeps only the rows at `indices`: those that are still being continued.

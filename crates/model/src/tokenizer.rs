@@ -197,6 +197,11 @@ impl Tokenizer {
         self.end_ids.clone()
     }
 
+    /// The tokens of plain text are those below this id: 151643 with Qwen3, whose added tokens follow.
+    pub fn plain_tokens(&self) -> u32 {
+        self.added.first().map_or(self.vocab_size() as u32, |(_, id)| *id)
+    }
+
     /// Number of entries, added tokens included: 151671 with Qwen3.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

@@ -44,6 +44,9 @@ enum Verb {
         /// Where the run's directory goes, instead of what the experiment says
         #[arg(long)]
         results: Option<PathBuf>,
+        /// Train with this seed ([train] seed) and add it to the run's name: several seeds on the same data and test items
+        #[arg(long)]
+        train_seed: Option<u64>,
     },
     /// Print every key with its origin, sizes, steps and files of an experiment; nothing heavy is loaded
     Explain {
@@ -265,8 +268,12 @@ impl Cli {
     pub fn execute(self) -> Result<(), Failure> {
         device::with_environment();
         match self.verb {
-            Verb::Run { experiment, force, results } => {
+            Verb::Run { experiment, force, results, train_seed } => {
                 let mut loaded = Experiment::load(&experiment).map_err(bad_input)?;
+                if let Some(seed) = train_seed {
+                    loaded.experiment.train.seed = Some(seed);
+                    loaded.experiment.name += &format!("-seed{seed}");
+                }
                 if let Some(results) = results {
                     loaded.experiment.results = results;
                 }

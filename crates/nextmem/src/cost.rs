@@ -1,7 +1,7 @@
 //! What a plan takes, from sizes alone: tokens, floating point operations, memory, bytes to download.
 
 use nextmem_model::DecoderConfig;
-use nextmem_training::{LoraConfig, OptimConfig};
+use nextmem_training::{Levels, LoraConfig, OptimConfig};
 
 use crate::experiment::StageName;
 use crate::plan::Plan;
@@ -83,8 +83,9 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
         StageName::Substitution => e.train.substitution.as_ref().map(|s| {
             let (per, full, _) = trained(&s.lora);
             let (mut tokens, mut flops, mut longest) = (0.0, 0.0, 0.0f64);
+            let levels = Levels::new(s, e.train_seed());
             for step in 0..s.steps() {
-                let level = s.level(step, e.seed) as f64;
+                let level = levels.level(step).latents as f64;
                 let encoder = text + 1.0 + level;
                 let rest = (text - level * s.block_tokens as f64).max(0.0);
                 let decoder = level + rest + 1.0 + text;
@@ -95,6 +96,28 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
             }
             let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
             Cost { tokens, flops, memory: sizes.memory(copies, full, s.optim.batch_size as f64, longest) }
+        }),
+        StageName::Reader => e.train.reader.as_ref().map(|s| {
+            // Encoder and teacher run forward only; a question is short beside the passage.
+            let (per, full, copies) = trained(&s.lora);
+            let (latents, total) = (e.method.nextmem.num_latents as f64, s.steps as f64 * rows(&s.optim));
+            let (encoder, decoder) = (text + 1.0 + latents, latents + 1.0 + text);
+            Cost {
+                tokens: total * (encoder + decoder + text),
+                flops: total * sizes.products * (2.0 * encoder + per * decoder + 2.0 * text),
+                memory: sizes.memory(copies + 2.0, full, s.optim.batch_size as f64, encoder + decoder),
+            }
+        }),
+        StageName::Index => e.train.index.as_ref().map(|s| {
+            // Every passage is encoded without gradient, and the query, which is short beside them, with it.
+            let (per, full, copies) = trained(&s.lora);
+            let (latents, total) = (e.method.nextmem.num_latents as f64, s.steps as f64 * rows(&s.optim));
+            let (passages, query) = (s.candidates as f64 * (text + 1.0 + latents), text / 4.0 + 1.0 + latents);
+            Cost {
+                tokens: total * (passages + query),
+                flops: total * sizes.products * (2.0 * passages + (2.0 + per) * query),
+                memory: sizes.memory(copies + 1.0, full, s.optim.batch_size as f64, query),
+            }
         }),
         StageName::Icae => e.baselines.icae.as_ref().map(|s| {
             let (per, full, _) = trained(&s.lora);

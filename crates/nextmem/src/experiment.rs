@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::analysis::AnalysisConfig;
+use crate::facts_source::FactsConfig;
 use nextmem_eval::bertscore::BertScoreConfig;
 use nextmem_eval::judge::JudgeConfig;
 use nextmem_model::{Decoding, TooLong};
-use nextmem_training::{LoopConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
+use nextmem_training::{IndexConfig, LoopConfig, PretrainConfig, ReaderConfig, ReconstructionConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
 
 mod baselines;
@@ -24,7 +25,7 @@ pub use paths::beside;
 pub struct Experiment {
     /// Name of the run and of its directory.
     pub name: String,
-    /// Seed of weights, data order and generated data (official code: 1128).
+    /// Seed of everything that has none of its own in `[data.facts]`, `[train]` and `[eval]` (official code: 1128).
     #[serde(default = "defaults::seed")]
     pub seed: u64,
     /// Where run directories go; absent: `results` beside the experiment file.
@@ -58,6 +59,23 @@ pub struct Experiment {
     pub analysis: Option<AnalysisConfig>,
     /// Who judges the answers of task 2, by `nextmem judge`; absent: nobody.
     pub judge: Option<JudgeConfig>,
+}
+
+impl Experiment {
+    /// Seed of first weights and of the order of passages.
+    pub fn train_seed(&self) -> u64 {
+        self.train.seed.unwrap_or(self.seed)
+    }
+
+    /// Seed of generated passages that train and validate.
+    pub fn data_seed(&self) -> u64 {
+        self.data.facts.as_ref().and_then(|facts| facts.seed).unwrap_or(self.seed)
+    }
+
+    /// Seed of generated test items.
+    pub fn eval_seed(&self) -> u64 {
+        self.eval.seed.unwrap_or(self.seed)
+    }
 }
 
 /// Backend, device and float type.
@@ -114,6 +132,10 @@ pub struct NanoConfig {
     pub max_position_embeddings: usize,
     /// Passages of each kind that the tokenizer is trained on.
     pub tokenizer_passages: usize,
+    /// Whether the finished backbone is scaled so that its hidden states are as large as its embeddings: a function of tokens that
+    /// stays the same, while latents among embeddings shrink (ours; nothing published does it).
+    #[serde(default = "defaults::yes", skip_serializing_if = "is_true")]
+    pub balanced: bool,
     /// Where the finished backbone is copied, to be used by other experiments.
     pub export: Option<PathBuf>,
 }
@@ -140,14 +162,6 @@ pub struct DataConfig {
     pub squad: Option<SquadConfig>,
     /// Official prepared files, `recs_*.json`, of any datasets.
     pub prepared: Option<PreparedConfig>,
-}
-
-/// The facts generator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FactsConfig {
-    /// Different passages to train on.
-    pub train: usize,
 }
 
 /// A text file.
@@ -214,12 +228,26 @@ pub struct NextMemConfig {
     /// A longer passage is refused (`"refuse"`), or cut (`"cut"`, official code).
     #[serde(default, skip_serializing_if = "is_default")]
     pub too_long: TooLong,
+    /// Who answers from decoded text (DeComp): `"backbone"`, untouched, or `"decoder"`, as it was trained.
+    #[serde(default)]
+    pub decomp_reader: DecompReader,
     /// Longest reconstruction or answer in tokens.
     #[serde(default = "defaults::max_new_tokens")]
     pub max_new_tokens: usize,
     /// `"greedy"` or `{ sample = { temperature, top_k, top_p, seed } }`.
     #[serde(default)]
     pub decoding: Decoding,
+}
+
+/// Who answers from decoded text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecompReader {
+    /// The untouched backbone, as it answers from the textual memory.
+    #[default]
+    Backbone,
+    /// The decoder after all stages.
+    Decoder,
 }
 
 impl Default for NextMemConfig {
@@ -229,6 +257,7 @@ impl Default for NextMemConfig {
             decode_with_sod: true,
             max_input_tokens: defaults::max_input_tokens(),
             too_long: TooLong::Refuse,
+            decomp_reader: DecompReader::Backbone,
             max_new_tokens: defaults::max_new_tokens(),
             decoding: Decoding::Greedy,
         }
@@ -248,6 +277,10 @@ pub struct QuantConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
+    /// Seed of first weights and of the order of passages; absent: the experiment's. Runs that differ in it alone share their test
+    /// items and can be paired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Which stages run, those of baselines included; absent: all that have a table.
     pub stages: Option<Vec<StageName>>,
     /// Logging, checkpoints, validation of every stage.
@@ -259,6 +292,12 @@ pub struct TrainConfig {
     pub reconstruction: Option<ReconstructionConfig>,
     /// Stage 2.
     pub substitution: Option<SubstitutionConfig>,
+    /// The decoder learns to answer from latents, after stage 2 (not in the paper).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<ReaderConfig>,
+    /// Queries learn to find memories, after stage 2 (not in the paper).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexConfig>,
 }
 
 /// A stage of training.
@@ -271,6 +310,10 @@ pub enum StageName {
     Reconstruction,
     /// Stage 2.
     Substitution,
+    /// The reader of latents, after stage 2.
+    Reader,
+    /// The index, after stage 2.
+    Index,
     /// The baseline ICAE; like DyPRAG it stands on stage 1, beside stage 2.
     Icae,
     /// The baseline DyPRAG.
@@ -279,7 +322,8 @@ pub enum StageName {
 
 impl StageName {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 5] = [Self::Pretrain, Self::Reconstruction, Self::Substitution, Self::Icae, Self::Dyprag];
+    pub const ALL: [Self; 7] =
+        [Self::Pretrain, Self::Reconstruction, Self::Substitution, Self::Reader, Self::Index, Self::Icae, Self::Dyprag];
 
     /// Whether it trains a baseline, on which nothing of NextMem depends.
     pub fn is_baseline(self) -> bool {
@@ -292,6 +336,8 @@ impl StageName {
             Self::Pretrain => "pretrain",
             Self::Reconstruction => "stage1",
             Self::Substitution => "stage2",
+            Self::Reader => "reader",
+            Self::Index => "index",
             Self::Icae => "icae",
             Self::Dyprag => "dyprag",
         }
@@ -302,6 +348,9 @@ impl StageName {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
+    /// Seed of generated test items; absent: the experiment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Passages encoded, decoded or answered at once.
     #[serde(default = "defaults::eval_batch")]
     pub batch_size: usize,
@@ -317,7 +366,7 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
+        Self { seed: None, batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
     }
 }
 
@@ -337,13 +386,20 @@ pub struct TaskConfig {
     pub sample_seed: Option<u64>,
     /// Passages searched per question (retrieval on facts).
     pub candidates: Option<usize>,
+    /// Whether the items are those of unseen wordings: the second set of `[data.facts] unseen_wordings`.
+    #[serde(skip)]
+    pub unseen: bool,
     /// Metric names.
     pub metrics: Vec<String>,
 }
 
 /// What is not written out, so that a run's resolved.toml does not change when a key is added.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 mod defaults {

@@ -77,6 +77,11 @@ pub fn explain(plan: &Plan) -> Result<String> {
                 e.train.reconstruction.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 3 * plan.backbone.hidden_size)))
             }
             StageName::Substitution => e.train.substitution.as_ref().map(|s| (s.steps(), &s.optim, trained(plan, &s.lora, 0))),
+            StageName::Index => {
+                let projection = plan.backbone.hidden_size * plan.backbone.hidden_size;
+                e.train.index.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 0) + projection))
+            }
+            StageName::Reader => e.train.reader.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 0))),
             StageName::Icae => {
                 e.baselines.icae.as_ref().map(|s| (s.steps, &s.optim, trained(plan, &s.lora, 0) + s.slots * plan.backbone.hidden_size))
             }
@@ -112,6 +117,8 @@ pub fn explain(plan: &Plan) -> Result<String> {
 }
 
 const EMPTY_OPTIM: nextmem_training::OptimConfig = nextmem_training::OptimConfig {
+    optimizer: nextmem_training::Optimizer::AdamW,
+    muon_learning_rate: None,
     learning_rate: 0.0,
     warmup_steps: 0,
     min_lr_ratio: 0.0,

@@ -21,6 +21,7 @@ mod download;
 mod experiment;
 mod explain;
 mod export_hf;
+mod facts_source;
 mod fetch;
 mod figure;
 mod hashes;

@@ -11,10 +11,10 @@ use nextmem_quant::Scales;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
-use crate::experiment::{DeviceConfig, NextMemConfig};
+use crate::experiment::{DecompReader, DeviceConfig, NextMemConfig};
 use crate::hub::advice;
 use crate::outputs::ensure_writable;
-use crate::parts::{Parts, assemble, finished};
+use crate::parts::{Parts, assemble, finished, index_head};
 use crate::progress::Bars;
 use crate::run;
 use crate::terminal::{cell, closed};
@@ -39,10 +39,19 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(label: &str, parts: &Parts, device: &Device, options: NextMemOptions) -> Result<Self> {
+    fn new(label: &str, parts: &Parts, device: &Device, options: NextMemOptions, answers: DecompReader) -> Result<Self> {
         let (autoencoder, tokenizer) = assemble(parts, device)?;
+        let nextmem = NextMem::new(autoencoder, tokenizer, options);
+        // Read a second time, the weights apart from what later stages made of them.
+        let nextmem = match answers {
+            DecompReader::Backbone => {
+                let untouched = Parts { backbone: parts.backbone.clone(), ..Parts::default() };
+                nextmem.answering_with(assemble(&untouched, device)?.0)
+            }
+            DecompReader::Decoder => nextmem,
+        };
         Ok(Self {
-            nextmem: NextMem::new(autoencoder, tokenizer, options),
+            nextmem: nextmem.indexed_by(index_head(parts, device)?),
             label: label.into(),
             fingerprint: nextmem_model::fingerprint(&parts.dirs())?,
         })
@@ -78,10 +87,17 @@ fn memory_file(path: &Path) -> Result<MemoryFile> {
 
 /// Opens a run's result, or a Hugging Face directory with its adapters.
 fn open(model: &Model) -> Result<Opened> {
+    open_to_answer(model, false)
+}
+
+/// The same, with the model that answers from decoded text where it is asked for.
+fn open_to_answer(model: &Model, from_text: bool) -> Result<Opened> {
+    let answers = |reader| if from_text { reader } else { DecompReader::Decoder };
     if model.model.join("resolved.toml").is_file() {
         let (plan, parts) = finished(&model.model)?;
         let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
-        return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment));
+        let reader = answers(plan.experiment.method.nextmem.decomp_reader);
+        return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment), reader);
     }
     let parts = Parts::named(Some(&model.model), model.stage1.as_deref(), model.stage2.as_deref());
     if let Some(dir) = parts.dirs().into_iter().find(|dir| !dir.is_dir()) {
@@ -110,7 +126,7 @@ fn open(model: &Model) -> Result<Opened> {
         decoding: defaults.decoding,
     };
     let label = model.model.file_name().unwrap_or(model.model.as_os_str()).to_string_lossy();
-    Opened::new(&label, &parts, &device, options)
+    Opened::new(&label, &parts, &device, options, answers(defaults.decomp_reader))
 }
 
 /// What `encode` reads and writes.
@@ -207,7 +223,7 @@ pub fn decode(model: &Model, file: &Path) -> Result<()> {
 /// One answer from each memory, one a line.
 pub fn ask(model: &Model, file: &Path, question: &str, comp: bool) -> Result<()> {
     memory_file(file)?;
-    let opened = open(model)?;
+    let opened = open_to_answer(model, !comp)?;
     let mode = if comp { AnswerMode::Comp } else { AnswerMode::DeComp };
     for chunk in opened.memories(file)?.memories.chunks(AT_ONCE) {
         for answer in opened.nextmem.answer(chunk, &vec![question; chunk.len()], mode)? {
@@ -225,8 +241,9 @@ pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()>
     memory_file(file)?;
     let opened = open(model)?;
     let MemoryFile { memories, records, .. } = opened.memories(file)?;
-    let wanted = opened.nextmem.index(&[query])?.remove(0);
-    let mut scored: Vec<(usize, f64)> = memories.iter().map(|m| cosine(&wanted, &dense(m).mean())).enumerate().collect();
+    let wanted = opened.nextmem.query_vector(query)?;
+    let vectors = memories.iter().map(|memory| opened.nextmem.vector(memory)).collect::<Result<Vec<_>, _>>()?;
+    let mut scored: Vec<(usize, f64)> = vectors.iter().map(|vector| cosine(&wanted, vector)).enumerate().collect();
     scored.sort_by(|a, b| b.1.total_cmp(&a.1));
     scored.truncate(top);
     let texts = opened.nextmem.reconstruct(&scored.iter().map(|(i, _)| memories[*i].clone()).collect::<Vec<_>>())?;

@@ -7,11 +7,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, SpecialDelta, TensorFiles, encode_embeds, load_adapter, load_decoder,
+    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, LatentLayout, SpecialDelta, TensorFiles, encode_embeds, load_adapter, load_decoder,
     peft_factors,
 };
 use nextmem_quant::{Nf4Latents, Scales};
-use nextmem_training::{Batch, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row};
+use nextmem_training::{Batch, LatentOptions, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row};
 use serde_json::Value;
 
 use crate::cli::BadInput;
@@ -197,7 +197,7 @@ impl Oracle {
         let stage2 = load_adapter(&dir.join("stage2"), base.config(), device)?;
         let special = read_special(&dir.join("stage1"), hidden, device)?.map(|delta| SpecialDelta { sod, delta });
         let decoder = stage1.merge(base.clone());
-        let autoencoder = Autoencoder { decoder, encoder: Encoder::Adapter(stage2.clone()), special, sod };
+        let autoencoder = Autoencoder { decoder, encoder: Encoder::Adapter(stage2.clone()), special, sod, layout: LatentLayout::default() };
         let x = files.read_ints("encode.input_ids")?.iter().map(|id| *id as u32).collect();
         Ok(Self {
             files,
@@ -231,7 +231,7 @@ impl Oracle {
         let reference = self.reference_latents()?;
         let given = self.latents - 1;
         let stage2 = self.stage2().valid();
-        let batch = Batch { level: self.latents, rows: vec![substitution_row(&self.x, self.latents, self.block, model.sod, self.eot)] };
+        let batch = Batch::new(self.latents, vec![substitution_row(&self.x, self.latents, self.block, model.sod, self.eot)]);
         report.tensor("encode.latents", stage2.latents_after(&batch, reference.clone().narrow(1, 0, given)))?;
         let free = model.encode(std::slice::from_ref(&self.x), self.latents);
         let amplification = self.amplification(&free, report.epsilon());
@@ -268,14 +268,14 @@ impl Oracle {
         let (decoder, adapter) = model.encoder();
         let embeds = model.embed_ids(&[self.x.as_slice(), &[model.sod]].concat());
         let noise = embeds.random_like(Distribution::Uniform(-1.0, 1.0)) * epsilon;
-        let moved = encode_embeds(decoder, adapter, embeds.clone() + embeds * noise, &[], self.latents);
+        let moved = encode_embeds(decoder, adapter, embeds.clone() + embeds * noise, &[], &model.layout, self.latents);
         relative(&values(moved), &values(latents.clone()))
     }
 
     fn stage2(&self) -> SubstitutionModel {
         let model = &self.autoencoder;
         let trainable = Trainable { full: None, adapter: Some(self.stage2.clone()), special: None };
-        SubstitutionModel { trainable, decoder: model.decoder.clone(), special: model.special.clone(), sod: model.sod, detach: true }
+        SubstitutionModel::new(trainable, model.decoder.clone(), model.special.clone(), model.sod, LatentOptions::default())
     }
 
     /// Losses of both stages, and gradients of stage 2 in its one-forward form.
@@ -283,9 +283,9 @@ impl Oracle {
         let model = &self.autoencoder;
         let special = model.special.as_ref().map(|s| burn::module::Param::from_tensor(s.delta.clone()));
         let stage1 =
-            TokenModel { trainable: Trainable { full: Some(model.decoder.clone()), adapter: None, special }, frozen: None, sod: model.sod };
+            TokenModel::new(Trainable { full: Some(model.decoder.clone()), adapter: None, special }, None, model.sod);
         let row = reconstruction_row(&self.x, model.sod, self.eot, false);
-        report.tensor("stage1.loss", stage1.valid().loss(&Batch { level: 0, rows: vec![row] }))?;
+        report.tensor("stage1.loss", stage1.valid().loss(&Batch::new(0, vec![row])))?;
 
         let reference = self.reference_latents()?;
         let stage2 = self.stage2().train();
@@ -293,7 +293,7 @@ impl Oracle {
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         for level in 1..=levels {
             let row = substitution_row(&self.x, level, self.block, model.sod, self.eot);
-            let batch = Batch { level, rows: vec![row] };
+            let batch = Batch::new(level, vec![row]);
             // The fed-back latents carry no gradient; taking the reference's keeps their rounding out of ours.
             let fed_back = match level {
                 1 => Tensor::zeros([1, 0, model.hidden_size()], &self.base.device()),

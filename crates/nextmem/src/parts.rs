@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, DecoderConfig, Encoder, LoraAdapter, ModelError, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer,
-    adapter_notes, has_saved_embeddings, load_adapter, load_adapter_on, untied_note,
+    Autoencoder, Decoder, DecoderConfig, Encoder, IndexHead, LatentLayout, LoraAdapter, ModelError, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer,
+    adapter_notes, has_saved_embeddings, load_adapter, load_adapter_on, load_projection, untied_note,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::experiment::{Experiment, Loaded, StageName};
 use crate::hub::located;
 use crate::plan::Plan;
 use crate::run_dir::RunDir;
-use crate::stages::WEIGHTS;
+use crate::stages::{DECODER, WEIGHTS};
 use crate::terminal::note_once;
 
 /// Where the trained parts of a run are.
@@ -27,6 +27,13 @@ pub struct Parts {
     pub stage1: Option<PathBuf>,
     /// Weights after stage 2, likewise.
     pub stage2: Option<PathBuf>,
+    /// Decoders that later stages trained, in their order: a Hugging Face directory takes the place of what was before, a PEFT one
+    /// is merged into it.
+    #[serde(default)]
+    pub readers: Vec<PathBuf>,
+    /// The encoder of queries, likewise, with its projection.
+    #[serde(default)]
+    pub index: Option<PathBuf>,
     /// ICAE's encoder, likewise, with its slots.
     pub icae: Option<PathBuf>,
     /// DyPRAG's hypernetwork.
@@ -51,7 +58,12 @@ impl Parts {
         match stage {
             StageName::Pretrain => self.backbone = weights,
             StageName::Reconstruction => self.stage1 = Some(weights),
-            StageName::Substitution => self.stage2 = Some(weights),
+            StageName::Substitution => {
+                self.readers.extend(Some(weights.join(DECODER)).filter(|decoder| decoder.is_dir()));
+                self.stage2 = Some(weights);
+            }
+            StageName::Reader => self.readers.push(weights),
+            StageName::Index => self.index = Some(weights),
             StageName::Icae => self.icae = Some(weights),
             StageName::Dyprag => self.dyprag = Some(weights),
         }
@@ -59,7 +71,7 @@ impl Parts {
 
     /// The directories of NextMem itself in their order.
     pub fn dirs(&self) -> Vec<&Path> {
-        std::iter::once(&self.backbone).chain(&self.stage1).chain(&self.stage2).map(PathBuf::as_path).collect()
+        std::iter::once(&self.backbone).chain(&self.stage1).chain(&self.stage2).chain(&self.readers).map(PathBuf::as_path).collect()
     }
 }
 
@@ -97,11 +109,35 @@ pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenize
 /// Reads the trained parts of a model whose `[SoD]` is known.
 pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
     let (decoder, special) = after_stage1(parts, sod, device)?;
-    let encoder = match &parts.stage2 {
-        None => Encoder::Bare,
-        Some(dir) => encoder(dir, &decoder, device)?,
+    let (encoder, layout) = match &parts.stage2 {
+        None => (Encoder::Bare, LatentLayout::default()),
+        Some(dir) => (encoder(dir, &decoder, device)?, LatentLayout::load(dir, device)?),
     };
-    Ok(Autoencoder { decoder, encoder, special, sod })
+    let decoder = parts.readers.iter().try_fold(decoder, |decoder, dir| -> Result<Decoder> {
+        Ok(match dir.join("adapter_config.json").exists() {
+            true => adapter_on(dir, &decoder, device)?.merge(decoder),
+            false => whole(dir, device)?,
+        })
+    })?;
+    Ok(Autoencoder { decoder, encoder, special, sod, layout })
+}
+
+/// The trained index, if there is one.
+pub fn index_head(parts: &Parts, device: &Device) -> Result<Option<IndexHead>> {
+    let Some(dir) = &parts.index else { return Ok(None) };
+    let sod = Tokenizer::open(&parts.backbone)?.sod();
+    let memory = autoencoder(parts, sod, device)?;
+    // An adapter stands on what encodes passages.
+    let base = match &memory.encoder {
+        Encoder::Full(encoder) => encoder.as_ref(),
+        Encoder::Adapter(_) | Encoder::Bare => &memory.decoder,
+    };
+    let query = match encoder(dir, base, device)? {
+        Encoder::Adapter(adapter) => Encoder::Full(Box::new(adapter.merge(base.clone()))),
+        other => other,
+    };
+    let projection = load_projection(dir, memory.hidden_size(), device)?;
+    Ok(Some(IndexHead { query, layout: LatentLayout::load(dir, device)?, projection }))
 }
 
 /// An encoder beside a decoder: a PEFT directory, or a Hugging Face one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nextmem_data::DataError;
 use nextmem_eval::{Task, check_metric};
 use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
@@ -11,6 +11,7 @@ use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Map, Value, json};
 
 use crate::device;
+use crate::facts_source::FactsKind;
 use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
 use crate::hashes;
 use crate::hub::{advice, located};
@@ -73,7 +74,7 @@ impl Plan {
         }
         // A backend that another build has is missing here, like a model; a name that none has is an error.
         let elsewhere = device::elsewhere(&e.device)?;
-        let source = Source::of(&e.data, e.seed)?;
+        let source = Source::of(e)?;
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
         if matches!(source, Source::Nothing) && !names.is_empty() {
@@ -120,19 +121,26 @@ impl Plan {
                 StageName::Pretrain => json!([e.train.pretrain, e.backbone.nano, text_identity(e)?]),
                 StageName::Reconstruction => json!(e.train.reconstruction),
                 StageName::Substitution => json!(e.train.substitution),
-                StageName::Icae => json!(e.baselines.icae),
+                StageName::Index => json!([e.train.index, e.method.nextmem.num_latents]),
+                StageName::Reader => json!([e.train.reader, e.method.nextmem.num_latents]),
+                StageName::Icae => match &e.baselines.icae {
+                    Some(icae) if icae.as_stage2 || e.train.substitution.as_ref().is_some_and(|s| s.layout != Default::default()) => {
+                        json!([icae, icae.stage(e.train.substitution.as_ref())])
+                    }
+                    icae => json!(icae),
+                },
                 StageName::Dyprag => json!(e.baselines.dyprag),
             };
             let before_this = if name.is_baseline() { &before_stage2 } else { &before };
             let all = json!({
-                "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.seed, "data": training,
+                "version": FINGERPRINT_VERSION, "stage": name.dir(), "config": config, "seed": e.train_seed(), "data": training,
                 "shards": e.train.run.shards, "device": [e.device.backend, e.device.dtype], "before": before_this,
             });
             let fingerprint = crate::run_dir::sha256(all.to_string().as_bytes());
             match name {
                 StageName::Pretrain | StageName::Reconstruction => (before, before_stage2) = (json!(fingerprint), json!(fingerprint)),
-                StageName::Substitution => before = json!(fingerprint),
-                StageName::Icae | StageName::Dyprag => {}
+                StageName::Substitution | StageName::Reader => before = json!(fingerprint),
+                StageName::Index | StageName::Icae | StageName::Dyprag => {}
             }
             stages.push((name, fingerprint));
         }
@@ -169,6 +177,8 @@ fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
         StageName::Pretrain => e.train.pretrain.is_some(),
         StageName::Reconstruction => e.train.reconstruction.is_some(),
         StageName::Substitution => e.train.substitution.is_some(),
+        StageName::Reader => e.train.reader.is_some(),
+        StageName::Index => e.train.index.is_some(),
         StageName::Icae | StageName::Dyprag => e.baselines.trains(name),
     };
     let all = StageName::ALL;
@@ -208,7 +218,7 @@ fn check_numbers(e: &Experiment) -> Result<()> {
     }
     if let Some(s) = &e.train.pretrain {
         check_optim("train.pretrain", s.steps, &s.optim)?;
-        let weights = [s.facts, s.questions, s.repeats, s.text];
+        let weights = [s.facts, s.questions, s.repeats, s.text, s.comp_questions];
         if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
             bail!("train.pretrain: got weights {weights:?}, expected none negative and one positive");
         }
@@ -219,15 +229,36 @@ fn check_numbers(e: &Experiment) -> Result<()> {
     if let Some(s) = &e.train.reconstruction {
         check_optim("train.reconstruction", s.steps, &s.optim)?;
         check_lora("train.reconstruction.lora", &s.lora)?;
+        s.check().map_err(|reason| anyhow!("train.reconstruction.{reason}"))?;
+        if s.questions > 0.0 && e.data.facts.is_none() {
+            bail!("train.reconstruction.questions: got {}, but only [data.facts] has questions to train on; set 0", s.questions);
+        }
     }
     if let Some(s) = &e.train.substitution {
-        if s.levels == 0 || s.block_tokens == 0 || s.steps_per_level == 0 || s.steps_last_level == 0 {
-            bail!("train.substitution: levels, block_tokens, steps_per_level and steps_last_level must all be positive");
+        s.check().map_err(|reason| anyhow!("train.substitution.{reason}"))?;
+        if s.decoder.is_some() && e.train.reconstruction.as_ref().is_some_and(|stage1| stage1.lora.is_some()) {
+            bail!("train.substitution.decoder: trains all parameters of what stage 1 left, got [train.reconstruction.lora]; remove one");
         }
         check_optim("train.substitution", s.steps(), &s.optim)?;
         check_lora("train.substitution.lora", &s.lora)?;
     }
-    e.baselines.check(&e.data)?;
+    if let Some(s) = &e.train.reader {
+        check_optim("train.reader", s.steps, &s.optim)?;
+        check_lora("train.reader.lora", &s.lora)?;
+        s.check().map_err(|reason| anyhow!("train.reader.{reason}"))?;
+        if e.data.facts.is_none() {
+            bail!("[train.reader]: learns from questions, which only [data.facts] has; remove it");
+        }
+    }
+    if let Some(s) = &e.train.index {
+        check_optim("train.index", s.steps, &s.optim)?;
+        check_lora("train.index.lora", &s.lora)?;
+        s.check().map_err(|reason| anyhow!("train.index.{reason}"))?;
+        if e.data.facts.as_ref().is_none_or(|facts| facts.kind != FactsKind::Open) {
+            bail!("[train.index]: learns from queries with hard negatives, which only [data.facts] of kind \"open\" has; remove it");
+        }
+    }
+    e.baselines.check(&e.data, e.train.substitution.as_ref())?;
     let method = &e.method.nextmem;
     if method.num_latents == 0 || method.max_new_tokens == 0 || method.max_input_tokens == 0 || e.eval.batch_size == 0 {
         bail!("num_latents, max_new_tokens, max_input_tokens and eval.batch_size must all be positive");

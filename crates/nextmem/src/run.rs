@@ -8,22 +8,22 @@ use burn::tensor::Device;
 use nextmem_data::{QaItem, RetrievalItem};
 use nextmem_eval::{Task, predict_qa, predict_reconstruction, predict_retrieval, sample_file};
 use nextmem_model::{
-    AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, MeanPooled, MemoryMethod, NextMem, NextMemOptions,
+    AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, LatentLayout, MeanPooled, MemoryMethod, NextMem, NextMemOptions,
     Quantized, TextMemory, load_slots,
 };
 use nextmem_quant::Scales;
 
 use crate::bertscore::score_run;
-use crate::experiment::Experiment;
+use crate::experiment::{DecompReader, Experiment};
 use crate::hub::located;
-use crate::parts::{Parts, assemble, encoder};
+use crate::parts::{Parts, after_stage1, assemble, encoder, index_head, load_backbone};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, peak_memory_mib};
 use crate::sample_set::SampleSet;
 use crate::sample_set::identity::Identity;
 use crate::score::{Wanted, not_writable, score};
-use crate::stages;
+use crate::stages::{self, DECODER};
 
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
 ///
@@ -86,19 +86,34 @@ fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
     let text = TextMemory::new(backbone.clone(), tokenizer.clone(), nextmem.max_new_tokens, nextmem.decoding);
     let mut rows: Vec<Row> = vec![("text".into(), Box::new(text))];
     // A clone shares the weights.
-    with_quantized(&mut rows, e, ["dense", "sparse"], || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e)));
+    let index = index_head(parts, device)?;
+    let apart = nextmem.decomp_reader == DecompReader::Backbone;
+    with_quantized(&mut rows, e, ["dense", "sparse"], || {
+        let method = NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e));
+        let method = method.indexed_by(index.clone());
+        if apart { method.answering_with(backbone.clone()) } else { method }
+    });
 
     // The paper's ablation of `[SoD]` is one of NextMem.
     let options = NextMemOptions { decode_with_sod: true, ..options(e) };
     if let (Some(config), Some(dir)) = (&baselines.icae, &parts.icae) {
         let slots = load_slots(dir, [config.slots, autoencoder.hidden_size()], device)?;
-        let model = Autoencoder { encoder: encoder(dir, &autoencoder.decoder, device)?, ..autoencoder.clone() };
-        let icae = || Icae::new(model.clone(), slots.clone(), tokenizer.clone(), options.clone());
+        // On stage 1, or in front of a decoder of its own.
+        let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
+        let encoder = encoder(dir, &decoder, device)?;
+        let own = dir.join(DECODER);
+        let decoder = if own.is_dir() { load_backbone(&own, device)? } else { decoder };
+        let model = Autoencoder { decoder, encoder, special, sod: tokenizer.sod(), layout: LatentLayout::load(dir, device)? };
+        let icae = || {
+            let method = Icae::new(model.clone(), slots.clone(), tokenizer.clone(), options.clone());
+            if apart { method.answering_with(backbone.clone()) } else { method }
+        };
         with_quantized(&mut rows, e, ["icae", "icae-sparse"], icae);
     }
     if let (Some(config), Some(dir)) = (&baselines.dyprag, &parts.dyprag) {
         let hypernetwork = Hypernetwork::load(config.hypernetwork.clone(), autoencoder.decoder.config(), dir, device)?;
-        let model = Autoencoder { encoder: Encoder::Bare, ..autoencoder.clone() };
+        let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
+        let model = Autoencoder { decoder, encoder: Encoder::Bare, special, sod: tokenizer.sod(), layout: LatentLayout::default() };
         rows.push(("dyprag".into(), Box::new(Dyprag::new(model, hypernetwork, tokenizer.clone(), options.clone()))));
     }
     if baselines.mean_pooled.is_some() {

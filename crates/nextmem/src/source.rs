@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn::data::dataset::transform::{Mapper, MapperDataset};
 use burn::data::dataset::{Dataset, InMemDataset};
 use nextmem_data::{
-    DataError, Fact, FactSet, Facts, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad,
+    DataError, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad,
 };
 use nextmem_eval::Task;
-use nextmem_training::Example;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::experiment::{DataConfig, EvalConfig, FactsConfig, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
+use crate::experiment::{EvalConfig, Experiment, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
+use crate::facts_source::GeneratedFacts;
 use crate::hashes;
+
+/// The second set of every task on open facts: wordings and shapes that no training passage has.
+pub const UNSEEN_WORDINGS: &str = "facts-unseen-wordings";
 
 /// Retrieval candidates when the experiment names none.
 const CANDIDATES: usize = 20;
@@ -27,7 +29,7 @@ const CANDIDATES: usize = 20;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Generated memories.
-    Facts(FactsConfig, u64),
+    Facts(GeneratedFacts),
     /// Real text.
     Text(TextConfig),
     /// SQuAD.
@@ -40,9 +42,10 @@ pub enum Source {
 
 impl Source {
     /// Picks the kind that is set; facts come first when pretraining has several.
-    pub fn of(data: &DataConfig, seed: u64) -> Result<Self> {
+    pub fn of(e: &Experiment) -> Result<Self> {
+        let data = &e.data;
         match (&data.facts, &data.text, &data.squad, &data.prepared) {
-            (Some(facts), _, None, None) => Ok(Self::Facts(facts.clone(), seed)),
+            (Some(facts), _, None, None) => Ok(Self::Facts(GeneratedFacts::new(facts, e.data_seed(), e.eval_seed())?)),
             (None, Some(text), None, None) => Ok(Self::Text(text.clone())),
             (None, None, Some(squad), None) => Ok(Self::Squad(squad.clone())),
             (None, None, None, Some(prepared)) if prepared.train.is_empty() => {
@@ -72,7 +75,7 @@ impl Source {
     pub fn identity(&self) -> Result<Value> {
         Ok(match self {
             Self::Nothing => Value::Null,
-            Self::Facts(facts, seed) => json!({"facts": nextmem_data::VERSION, "train": facts.train, "seed": seed}),
+            Self::Facts(facts) => facts.training_identity(),
             Self::Text(text) => json!({"text": hashes::file(&text.path)?, "words": [text.min_words, text.max_words]}),
             Self::Squad(squad) => {
                 let shared = squad.train == squad.test;
@@ -102,10 +105,13 @@ impl Source {
             return Ok(json!({"file": hashes::file(path)?, "sample_seed": drawn}));
         }
         Ok(match self {
-            Self::Facts(_, seed) if task == Task::Retrieval => {
-                json!({"facts": nextmem_data::VERSION, "seed": seed, "candidates": config.candidates.unwrap_or(CANDIDATES)})
+            Self::Facts(facts) => {
+                let mut identity = facts.test_identity(config.unseen);
+                if task == Task::Retrieval {
+                    identity["candidates"] = config.candidates.unwrap_or(CANDIDATES).into();
+                }
+                identity
             }
-            Self::Facts(_, seed) => json!({"facts": nextmem_data::VERSION, "seed": seed}),
             // The stride that spreads questions over all paragraphs depends on how many are asked for.
             Self::Squad(_) if task == Task::ContextualQa => json!({"of": self.identity()?, "limit": config.limit}),
             _ => json!({"of": self.identity()?}),
@@ -115,7 +121,11 @@ impl Source {
     /// The datasets that a task runs on, each with a configuration of its own.
     pub fn datasets(&self, config: &TaskConfig) -> Vec<(String, TaskConfig)> {
         if config.sets.is_empty() {
-            return vec![(self.name().into(), config.clone())];
+            let mut all = vec![(self.name().into(), config.clone())];
+            if matches!(self, Self::Facts(facts) if facts.has_unseen_wordings()) && config.path.is_none() {
+                all.push((UNSEEN_WORDINGS.into(), TaskConfig { unseen: true, ..config.clone() }));
+            }
+            return all;
         }
         let one = |path: &PathBuf| TaskConfig { path: Some(path.clone()), sets: BTreeMap::new(), ..config.clone() };
         config.sets.iter().map(|(name, path)| (name.clone(), one(path))).collect()
@@ -155,7 +165,7 @@ impl Source {
     /// Passages to train on.
     pub fn training(&self) -> Result<Arc<dyn Dataset<String>>> {
         Ok(match self {
-            Self::Facts(config, seed) => Arc::new(MapperDataset::new(training_facts(config, *seed), Texts)),
+            Self::Facts(facts) => facts.training(),
             Self::Text(_) | Self::Squad(_) | Self::Prepared(_) | Self::Nothing => Arc::new(InMemDataset::new(self.passages(Split::Train)?)),
         })
     }
@@ -163,7 +173,7 @@ impl Source {
     /// The first passages of the validation or test split.
     pub fn held_out(&self, split: Split, count: usize) -> Result<Vec<String>> {
         Ok(match self {
-            Self::Facts(_, seed) => nextmem_data::passages(*seed, split, count),
+            Self::Facts(facts) => facts.passages(split, false, count),
             Self::Text(_) | Self::Squad(_) | Self::Prepared(_) | Self::Nothing => {
                 nextmem_data::select(self.passages(split)?, 1, Some(count))
             }
@@ -172,8 +182,7 @@ impl Source {
 
     fn passages(&self, split: Split) -> Result<Vec<String>> {
         Ok(match self {
-            Self::Facts(config, seed) => nextmem_data::passages(*seed, split, config.train),
-            Self::Nothing => Vec::new(),
+            Self::Facts(_) | Self::Nothing => Vec::new(),
             Self::Text(config) => TextCorpus::open(&config.path)?.passages(split, config.min_words, config.max_words),
             Self::Squad(config) => {
                 let passages = load_squad(if split == Split::Train { &config.train } else { &config.test })?.passages;
@@ -189,7 +198,7 @@ impl Source {
             return Ok(chosen(load_qa(path)?, config));
         }
         Ok(match self {
-            Self::Facts(_, seed) => nextmem_data::qa_items(*seed, Split::Test, config.limit),
+            Self::Facts(facts) => facts.qa(config.unseen, config.limit),
             Self::Squad(squad) => {
                 let items = squad_split(load_squad(&squad.test)?.qa, squad, Split::Test, |item| item.references.first().map_or("", |r| r));
                 // Questions come in runs over one paragraph; a stride spreads the limit over all of them.
@@ -202,9 +211,10 @@ impl Source {
 
     /// Task 1 passages.
     pub fn reconstruction(&self, config: &TaskConfig) -> Result<Vec<String>> {
-        match &config.path {
-            Some(path) => Ok(chosen(load_passages(path)?, config)),
-            None => self.held_out(Split::Test, config.limit),
+        match (&config.path, self) {
+            (Some(path), _) => Ok(chosen(load_passages(path)?, config)),
+            (None, Self::Facts(facts)) => Ok(facts.passages(Split::Test, config.unseen, config.limit)),
+            (None, _) => self.held_out(Split::Test, config.limit),
         }
     }
 
@@ -212,9 +222,7 @@ impl Source {
     pub fn retrieval(&self, config: &TaskConfig) -> Result<Vec<RetrievalItem>> {
         match (&config.path, self) {
             (Some(path), _) => Ok(chosen(load_retrieval(path)?, config)),
-            (None, Self::Facts(_, seed)) => {
-                Ok(nextmem_data::retrieval_items(*seed, Split::Test, config.limit, config.candidates.unwrap_or(CANDIDATES))?)
-            }
+            (None, Self::Facts(facts)) => facts.retrieval(config.unseen, config.limit, config.candidates.unwrap_or(CANDIDATES)),
             (None, _) => Ok(Vec::new()),
         }
     }
@@ -290,30 +298,6 @@ fn side(text: &str) -> Split {
         0 => Split::Test,
         1 => Split::Valid,
         _ => Split::Train,
-    }
-}
-
-/// Facts with their questions, for pretraining.
-pub fn examples(config: &FactsConfig, seed: u64) -> Arc<dyn Dataset<Example>> {
-    Arc::new(MapperDataset::new(training_facts(config, seed), Examples))
-}
-
-fn training_facts(config: &FactsConfig, seed: u64) -> FactSet {
-    FactSet { facts: Facts::new(seed, Split::Train), len: config.train }
-}
-
-struct Texts;
-struct Examples;
-
-impl Mapper<Fact, String> for Texts {
-    fn map(&self, fact: &Fact) -> String {
-        fact.text.clone()
-    }
-}
-
-impl Mapper<Fact, Example> for Examples {
-    fn map(&self, fact: &Fact) -> Example {
-        Example { text: fact.text.clone(), questions: fact.questions.iter().map(|q| (q.question.clone(), q.answer.clone())).collect() }
     }
 }
 

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::module::Param;
+use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use nextmem_data::Split;
 use nextmem_eval::metric::{TextMetric, text_metric};
-use nextmem_model::{Decoder, LoraAdapter, PeftConfig, Tokenizer, load_decoder, save_adapter, save_decoder, save_special_embeddings};
+use nextmem_model::{
+    Decoder, LatentLayout, LoraAdapter, PeftConfig, Tokenizer, load_decoder, random_slots, save_adapter, save_decoder,
+    save_special_embeddings,
+};
 use nextmem_training::{
-    LoraConfig, Observer, PretrainRows, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionModel, SubstitutionRows,
-    TokenModel, Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
+    Levels, LoraConfig, Observer, PretrainRows, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig,
+    SubstitutionModel, SubstitutionRows, TokenModel, TokenTexts, Trainable, Validate, Validation, fit, mix, validate_reconstruction,
+    validate_substitution,
 };
 use serde_json::{Value, json};
 
@@ -22,9 +26,11 @@ use crate::parts::{Parts, after_stage1, load_backbone};
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, provenance, read_json, record_weights, unix_seconds};
-use crate::source::{Source, examples};
+use crate::source::Source;
 
 mod baselines;
+mod index;
+mod reader;
 
 /// Standard deviation of a nano backbone's first weights (ours).
 const NANO_INIT_STD: f64 = 0.05;
@@ -77,13 +83,15 @@ fn train_stage(plan: &Plan, run: &RunDir, device: &Device, (name, fingerprint): 
     let dir = run.join(name.dir());
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     discard_other_attempt(&dir, fingerprint)?;
-    device.seed(mix(plan.experiment.seed, name as u64));
+    device.seed(mix(plan.experiment.train_seed(), name as u64));
     let trainer = Trainer { plan, dir: dir.clone(), device };
     let noted = Noted::begin();
     match name {
         StageName::Pretrain => trainer.pretrain(),
         StageName::Reconstruction => trainer.reconstruction(parts),
         StageName::Substitution => trainer.substitution(parts),
+        StageName::Reader => trainer.reader(parts),
+        StageName::Index => trainer.index(parts),
         StageName::Icae => trainer.icae(parts),
         StageName::Dyprag => trainer.dyprag(parts),
     }?;
@@ -102,6 +110,9 @@ fn train_stage(plan: &Plan, run: &RunDir, device: &Device, (name, fingerprint): 
 
 /// Name of the directory in a stage that holds its result.
 pub const WEIGHTS: &str = "weights";
+
+/// Name of the directory in it that holds a decoder which was trained along.
+pub const DECODER: &str = "decoder";
 
 /// Nothing of another configuration, or of another text that the tokenizer was trained on, must be continued.
 fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {
@@ -155,7 +166,7 @@ impl Trainer<'_> {
     }
 
     fn seed(&self, stage: StageName) -> u64 {
-        mix(self.experiment().seed, stage as u64)
+        mix(self.experiment().train_seed(), stage as u64)
     }
 
     fn stage<M>(
@@ -171,8 +182,10 @@ impl Trainer<'_> {
             dir: self.dir.clone(),
             steps,
             optim: optim.clone(),
+            rates: Rates::default(),
             run: self.experiment().train.run.clone(),
             rows,
+            last_level: 0,
             validate,
             observer: Arc::new(Watched(Bars::new(&self.title(name)))),
         }
@@ -186,33 +199,36 @@ impl Trainer<'_> {
         format!("{dir}{what} ({at} of {})", self.plan.stages.len())
     }
 
-    fn texts(&self, stage: StageName) -> Result<Stream<String>> {
-        Ok(Stream::new(self.plan.source.training()?, mix(self.experiment().seed, 100 + stage as u64))?)
+    /// The training passages of a stage as tokens, some of them random ones.
+    fn texts(&self, stage: StageName, tokenizer: &Arc<Tokenizer>, random_tokens: f64) -> Result<TokenTexts> {
+        let seed = mix(self.experiment().train_seed(), 100 + stage as u64);
+        Ok(TokenTexts { texts: Stream::new(self.plan.source.training()?, seed)?, tokenizer: tokenizer.clone(), random_tokens, seed })
     }
 
     fn validation(&self, tokenizer: &Arc<Tokenizer>) -> Result<Validation> {
-        let passages = self.plan.source.held_out(Split::Valid, self.experiment().train.run.validation_passages)?;
+        let run = &self.experiment().train.run;
+        let passages = self.plan.source.held_out(Split::Valid, run.validation_passages)?;
         let scores = [("f1", text_metric("f1")), ("exact_match", text_metric("exact_match"))];
         let score = |m: &'static dyn TextMetric| -> Score { Arc::new(move |p: &str, r: &str| m.score(p, r)) };
         let scores = scores.into_iter().filter_map(|(name, metric)| Some((name, score(metric?)))).collect();
-        Ok(Validation { passages, tokenizer: tokenizer.clone(), scores })
+        Ok(Validation { passages, random_tokens: run.validation_random_tokens, tokenizer: tokenizer.clone(), scores })
     }
 
     fn pretrain(&self) -> Result<()> {
         let e = self.experiment();
-        let (Some(config), Some(nano), Some(facts)) = (&e.train.pretrain, &e.backbone.nano, &e.data.facts) else {
+        let (Some(config), Some(nano), Source::Facts(facts)) = (&e.train.pretrain, &e.backbone.nano, &self.plan.source) else {
             bail!("pretraining needs [train.pretrain], [backbone.nano] and [data.facts]")
         };
         let weights = self.dir.join(WEIGHTS);
         let text = e.data.text.clone().map(Source::Text);
         if !weights.join("tokenizer.json").exists() {
-            let corpus = tokenizer_corpus(&examples(facts, e.seed), &text, nano.tokenizer_passages)?;
+            let corpus = tokenizer_corpus(&facts.examples(), &text, nano.tokenizer_passages)?;
             Tokenizer::train_nano(corpus, nano.vocab_size)?.save(&weights)?;
         }
         let tokenizer = Arc::new(Tokenizer::open(&weights)?);
-        let stream_seed = mix(e.seed, 200);
+        let stream_seed = mix(e.train_seed(), 200);
         let rows = PretrainRows {
-            facts: Stream::new(examples(facts, e.seed), stream_seed)?,
+            facts: Stream::new(facts.examples(), stream_seed)?,
             text: match &text {
                 Some(source) => Some(Stream::new(source.training()?, stream_seed)?),
                 None => None,
@@ -222,11 +238,12 @@ impl Trainer<'_> {
             seed: stream_seed,
         };
         let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.seed(StageName::Pretrain), self.device);
-        let model =
-            TokenModel { trainable: Trainable { full: Some(decoder), adapter: None, special: None }, frozen: None, sod: tokenizer.sod() };
+        let trainable = Trainable { full: Some(decoder), adapter: None, special: None };
+        let model = TokenModel { trainable, frozen: None, sod: tokenizer.sod(), layout: LatentLayout::default() };
         let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
         if let Some(decoder) = trained.trainable.full {
-            save_decoder(&decoder.balanced(), &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
+            let decoder = if nano.balanced { decoder.balanced() } else { decoder };
+            save_decoder(&decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
         }
         Ok(())
     }
@@ -236,17 +253,22 @@ impl Trainer<'_> {
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let base = load_backbone(&parts.backbone, self.device)?;
         let sod = tokenizer.sod();
+        let layout = LatentLayout { config: config.layout(), block_tokens: 1, index_vectors: None };
         let model = match &config.lora {
-            None => TokenModel { trainable: Trainable { full: Some(base), adapter: None, special: None }, frozen: None, sod },
+            None => TokenModel { trainable: Trainable { full: Some(base), adapter: None, special: None }, frozen: None, sod, layout },
             Some(lora) => {
                 let special = Tensor::zeros([3, base.config().hidden_size], self.device);
                 let adapter = LoraAdapter::random(base.config(), lora.rank, lora.alpha, self.seed(StageName::Reconstruction), self.device);
                 let trainable = Trainable { full: None, adapter: Some(adapter), special: Some(Param::from_tensor(special)) };
-                TokenModel { trainable, frozen: Some(base), sod }
+                TokenModel { trainable, frozen: Some(base), sod, layout }
             }
         };
-        let rows =
-            ReconstructionRows { texts: self.texts(StageName::Reconstruction)?, tokenizer: tokenizer.clone(), config: config.clone() };
+        let questions = match config.questions > 0.0 {
+            true => Some(Stream::new(self.examples()?, mix(self.seed(StageName::Reconstruction), 1))?),
+            false => None,
+        };
+        let texts = self.texts(StageName::Reconstruction, &tokenizer, config.random_tokens)?;
+        let rows = ReconstructionRows { texts, questions, config: config.clone() };
         let validation = self.validation(&tokenizer)?;
         let validate: Validate<TokenModel> = Arc::new(move |model, _| validate_reconstruction(model, &validation));
         let trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
@@ -258,18 +280,53 @@ impl Trainer<'_> {
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
         let trainable = self.encoder(StageName::Substitution, &config.lora, &decoder, parts)?;
-        let model = SubstitutionModel { trainable, decoder, special, sod: tokenizer.sod(), detach: config.detach };
-        let rows = SubstitutionRows {
-            texts: self.texts(StageName::Substitution)?,
-            tokenizer: tokenizer.clone(),
-            config: config.clone(),
-            seed: self.experiment().seed,
+        let mut model = SubstitutionModel::new(trainable, decoder, special, tokenizer.sod(), config.into());
+        if config.layout.index_vectors && config.levels > 1 {
+            let vectors = random_slots(&model.decoder, config.levels - 1, mix(self.seed(StageName::Substitution), 1));
+            model.index_vectors = Some(Param::from_tensor(vectors));
+        }
+        self.substitute(StageName::Substitution, config, model, parts, &tokenizer).map(drop)
+    }
+
+    /// Trains latents of any kind by stage 2's rows and saves encoder, decoder and layout.
+    fn substitute(
+        &self,
+        stage: StageName,
+        config: &SubstitutionConfig,
+        mut model: SubstitutionModel,
+        parts: &Parts,
+        tokenizer: &Arc<Tokenizer>,
+    ) -> Result<SubstitutionModel> {
+        if config.decoder.is_some() {
+            model.trained_decoder = Some(load_like(&model.decoder, parts, self.device)?);
+        }
+        if config.auxiliary.is_some() {
+            model.auxiliary = Some(load_like(&model.decoder, parts, self.device)?);
+        }
+        let seed = mix(self.experiment().train_seed(), stage as u64);
+        let texts = self.texts(stage, tokenizer, config.random_tokens)?;
+        let rows = SubstitutionRows { texts, config: config.clone(), levels: Levels::new(config, seed) };
+        let validation = self.validation(tokenizer)?;
+        let validate: Validate<SubstitutionModel> = {
+            let config = config.clone();
+            Arc::new(move |model, level| validate_substitution(model, level, &config, &validation))
         };
-        let validation = self.validation(&tokenizer)?;
-        let block = config.block_tokens;
-        let validate: Validate<SubstitutionModel> = Arc::new(move |model, level| validate_substitution(model, level, block, &validation));
-        let trained = fit(model, self.stage("substitution", config.steps(), &config.optim, Arc::new(rows), Some(validate)))?;
-        self.save(&trained.trainable, &config.lora, &tokenizer)
+        let hold = if config.rate == Rate::LastLevel { config.steps_before_last() } else { 0 };
+        let stage = Stage {
+            rates: Rates { hold, trained_decoder: config.decoder },
+            last_level: if config.any_k { 0 } else { config.levels },
+            ..self.stage(stage.dir(), config.steps(), &config.optim, Arc::new(rows), Some(validate))
+        };
+        let trained = fit(model, stage)?;
+        let weights = self.dir.join(WEIGHTS);
+        self.save(&trained.trainable, &config.lora, tokenizer)?;
+        trained.layout().save(&weights)?;
+        if let Some(decoder) = &trained.trained_decoder {
+            let dir = weights.join(DECODER);
+            save_decoder(decoder, &dir, tokenizer.im_end(), tokenizer.end_of_text())?;
+            tokenizer.save(&dir)?;
+        }
+        Ok(trained)
     }
 
     /// A fresh encoder beside a decoder: a copy of its weights, or an adapter on them.
@@ -295,6 +352,15 @@ impl Trainer<'_> {
             save_special_embeddings(special.val(), &weights)?;
         }
         Ok(())
+    }
+}
+
+/// Gives every parameter an id of its own: a copy that is trained beside what it was copied from.
+struct Apart;
+
+impl ModuleMapper for Apart {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        Param::from_tensor(param.val())
     }
 }
 

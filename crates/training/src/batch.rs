@@ -3,203 +3,251 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use nextmem_model::{Message, Tokenizer, TokenizerError};
+use nextmem_model::Tokenizer;
+use serde_json::Value;
 
-use crate::config::{PretrainConfig, ReconstructionConfig, SubstitutionConfig};
+use crate::config::{ReconstructionConfig, SubstitutionConfig};
 use crate::error::TrainError;
-use crate::stream::{Stream, mix};
+use crate::levels::{Level, Levels};
+use crate::questions::{Example, comp_question, text_question};
+use crate::stream::{Stream, mix, unit};
 
 /// One sequence for the decoder, and what the encoder reads in stage 2.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The text the encoder turns into latents (stage 2 only; empty otherwise).
     pub source: Vec<u32>,
+    /// Tokens of the decoder that stand before the latents (answers from latents only).
+    pub head: Vec<u32>,
     /// Tokens of the decoder, after the latents.
     pub tokens: Vec<u32>,
+    /// How many of them, from the first, are tokens of the text itself that no latent stands for.
+    pub rest: usize,
     /// Which of them are learnt; a token is predicted from the one before it.
     pub learnt: Vec<Range<usize>>,
+    /// What the decoder is shown in the place of some of them; the targets stay.
+    pub shown: Vec<(usize, u32)>,
+    /// The same answer after the text itself, for a teacher that reads it (the reader stage only).
+    pub taught: Vec<u32>,
+    /// Passages to tell apart, the right one first (index training only).
+    pub candidates: Vec<Vec<u32>>,
+    /// A latent, and the block of the source that an auxiliary decoder rebuilds from it.
+    pub block: Option<(usize, Range<usize>)>,
+    /// Its place in the stream: the seed of what is random about it.
+    pub place: u64,
 }
 
 impl Row {
     /// A row whose tokens are learnt from one of them to the end.
     pub fn learning_from(source: Vec<u32>, tokens: Vec<u32>, from: usize) -> Self {
         let learnt = std::iter::once(from..tokens.len()).collect();
-        Self { source, tokens, learnt }
+        Self { source, tokens, learnt, ..Self::default() }
+    }
+
+    /// The tokens as the decoder is shown them.
+    pub(crate) fn inputs(&self) -> Vec<u32> {
+        let mut inputs = self.tokens.clone();
+        for (index, token) in &self.shown {
+            inputs[*index] = *token;
+        }
+        inputs
     }
 }
 
 /// Rows that go through the model together, at one level.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Latents in front of every row (0 outside stage 2).
     pub level: usize,
     /// The rows.
     pub rows: Vec<Row>,
+    /// The step it belongs to, from 0.
+    pub step: usize,
 }
 
-/// Where a stage's rows come from; a pure function of the step and the place in the stream.
+impl Batch {
+    /// Rows of one level, as of the first step.
+    pub fn new(level: usize, rows: Vec<Row>) -> Self {
+        Self { level, rows, step: 0 }
+    }
+
+    /// Tokens before the latents, the same number in every row.
+    pub(crate) fn head(&self) -> usize {
+        self.rows.first().map_or(0, |row| row.head.len())
+    }
+}
+
+/// Where a stage's rows come from: a pure function of the place in the stream and the level, which is one of the step and of what
+/// was observed before it.
 pub trait RowSource: Send + Sync {
-    /// Latents in front of the rows of a step.
-    fn level(&self, step: usize) -> usize;
+    /// Latents in front of the rows of a step, and how much of a text they take.
+    fn level(&self, step: usize) -> Level;
     /// The row at a place of the stream, for that level.
-    fn row(&self, place: u64, level: usize) -> Result<Row, TrainError>;
+    fn row(&self, place: u64, level: Level) -> Result<Row, TrainError>;
+    /// Told the loss of every step.
+    fn observe(&self, _latents: usize, _loss: f32) {}
+    /// What a checkpoint has to keep of it.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+    /// Goes on from what a checkpoint kept.
+    fn restore(&self, _state: &Value) {}
 }
 
 /// Stage 1: `x [SoD] x [EoT]`, the copy and `[EoT]` are learnt.
 pub fn reconstruction_row(x: &[u32], sod: u32, eot: u32, loss_on_source: bool) -> Row {
     let tokens: Vec<u32> = x.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    Row::learning_from(Vec::new(), tokens, if loss_on_source { 1 } else { x.len() + 1 })
+    let row = Row::learning_from(Vec::new(), tokens, if loss_on_source { 1 } else { x.len() + 1 });
+    Row { rest: x.len(), ..row }
 }
 
 /// Stage 2 at level k: after the latents `x_{> block k}; SoD; x; EoT`.
 pub fn substitution_row(x: &[u32], level: usize, block: usize, sod: u32, eot: u32) -> Row {
-    let rest = &x[(level * block).min(x.len())..];
-    let tokens: Vec<u32> = rest.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
-    Row::learning_from(x.to_vec(), tokens, rest.len() + 1)
+    covered_row(x, level.saturating_mul(block), sod, eot)
 }
 
 /// The baselines: `SoD; x; EoT` where the memory of x is all that is known of it.
 pub fn memory_row(x: &[u32], sod: u32, eot: u32) -> Row {
-    substitution_row(x, 1, x.len(), sod, eot)
+    covered_row(x, x.len(), sod, eot)
 }
 
-/// Stage 1 rows over a stream of passages.
-pub struct ReconstructionRows {
+/// After latents that stand for the first `covered` tokens: the rest, `SoD; x; EoT`.
+fn covered_row(x: &[u32], covered: usize, sod: u32, eot: u32) -> Row {
+    let rest = &x[covered.min(x.len())..];
+    let tokens: Vec<u32> = rest.iter().copied().chain([sod]).chain(x.iter().copied()).chain([eot]).collect();
+    Row { rest: rest.len(), ..Row::learning_from(x.to_vec(), tokens, rest.len() + 1) }
+}
+
+/// Passages and random tokens as tokens, whole or as windows.
+pub struct TokenTexts {
     /// Passages.
     pub texts: Stream<String>,
     /// The tokenizer of the backbone.
     pub tokenizer: Arc<Tokenizer>,
+    /// Share of uniformly random tokens in the place of a passage.
+    pub random_tokens: f64,
+    /// Seed of what is random.
+    pub seed: u64,
+}
+
+impl TokenTexts {
+    /// The tokens at a place, a window of at most `window`; also whether they are random. A window of random tokens has any length
+    /// up to `longest`.
+    fn get(&self, place: u64, window: usize, longest: usize) -> Result<(Vec<u32>, bool), TrainError> {
+        let draw = mix(self.seed, place);
+        if unit(mix(draw, 1)) < self.random_tokens {
+            let count = 1 + (mix(draw, 2) % longest.max(1) as u64) as usize;
+            return Ok((random_tokens(&self.tokenizer, count, mix(draw, 3)), true));
+        }
+        let mut x = self.tokenizer.encode(&self.texts.get(place)?).map_err(nextmem_model::ModelError::from)?;
+        if x.len() > window {
+            let first = (mix(draw, 4) % (x.len() - window + 1) as u64) as usize;
+            x = x[first..first + window].to_vec();
+        }
+        Ok((x, false))
+    }
+}
+
+/// Uniformly random tokens, the added ones apart: what can be remembered and not guessed.
+pub fn random_tokens(tokenizer: &Tokenizer, count: usize, seed: u64) -> Vec<u32> {
+    let plain = u64::from(tokenizer.plain_tokens());
+    (0..count as u64).map(|i| (mix(seed, i) % plain) as u32).collect()
+}
+
+/// Stage 1 rows over a stream of passages.
+pub struct ReconstructionRows {
+    /// Passages, and questions about them where the stage asks some.
+    pub texts: TokenTexts,
+    /// Passages with questions; absent where their share is 0.
+    pub questions: Option<Stream<Example>>,
     /// The stage.
     pub config: ReconstructionConfig,
 }
 
 impl RowSource for ReconstructionRows {
-    fn level(&self, _step: usize) -> usize {
-        0
+    fn level(&self, _step: usize) -> Level {
+        Level::PLAIN
     }
-    fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
-        let x = self.tokenizer.encode(&self.texts.get(place)?).map_err(nextmem_model::ModelError::from)?;
-        Ok(reconstruction_row(&x, self.tokenizer.sod(), self.tokenizer.end_of_text(), self.config.loss_on_source))
+    fn row(&self, place: u64, _level: Level) -> Result<Row, TrainError> {
+        let (c, tokenizer) = (&self.config, &self.texts.tokenizer);
+        let draw = mix(mix(self.texts.seed, 0x57a9e1), place);
+        if let (true, Some(questions)) = (unit(mix(draw, 1)) < c.questions, &self.questions) {
+            let example = questions.get(place)?;
+            if let Some((question, answer)) = example.questions.get(mix(draw, 2) as usize % example.questions.len().max(1)) {
+                return Ok(match mix(draw, 3) % 2 {
+                    0 => text_question(tokenizer, &example.text, question, answer),
+                    _ => comp_question(tokenizer, &example.text, question, answer).map(Row::with_its_text),
+                }
+                .map_err(nextmem_model::ModelError::from)?);
+            }
+        }
+        let (window, longest) = match c.window_tokens {
+            0 => (usize::MAX, RANDOM_TOKENS),
+            most => {
+                let step = place / (c.optim.batch_size * c.optim.accumulation) as u64;
+                let most = grown(most, step as usize, c.window_growth);
+                (1 + (mix(draw, 4) % most as u64) as usize, most)
+            }
+        };
+        let (x, random) = self.texts.get(place, window, longest)?;
+        Ok(reconstruction_row(&x, tokenizer.sod(), tokenizer.end_of_text(), c.loss_on_source && !random))
     }
 }
+
+/// The longest window of a step: a cubic growth from a few tokens.
+fn grown(most: usize, step: usize, growth: usize) -> usize {
+    const FIRST: usize = 8;
+    if step >= growth || most <= FIRST {
+        return most;
+    }
+    FIRST + ((most - FIRST) as f64 * (step as f64 / growth as f64).powi(3)) as usize
+}
+
+/// Most random tokens of a row where no window is set.
+const RANDOM_TOKENS: usize = 128;
 
 /// Stage 2 rows over a stream of passages.
 pub struct SubstitutionRows {
     /// Passages.
-    pub texts: Stream<String>,
-    /// The tokenizer of the backbone.
-    pub tokenizer: Arc<Tokenizer>,
+    pub texts: TokenTexts,
     /// The stage.
     pub config: SubstitutionConfig,
-    /// Seed of random levels.
-    pub seed: u64,
+    /// Its levels.
+    pub levels: Levels,
 }
 
 impl RowSource for SubstitutionRows {
-    fn level(&self, step: usize) -> usize {
-        self.config.level(step, self.seed)
+    fn level(&self, step: usize) -> Level {
+        self.levels.level(step)
     }
-    fn row(&self, place: u64, level: usize) -> Result<Row, TrainError> {
-        let x = self.tokenizer.encode(&self.texts.get(place)?).map_err(nextmem_model::ModelError::from)?;
-        Ok(substitution_row(&x, level, self.config.block_tokens, self.tokenizer.sod(), self.tokenizer.end_of_text()))
-    }
-}
-
-/// A passage with questions, for pretraining.
-#[derive(Clone, Debug)]
-pub struct Example {
-    /// The passage.
-    pub text: String,
-    /// Questions with their answers.
-    pub questions: Vec<(String, String)>,
-}
-
-/// Pretraining rows: a mixture of passages, questions in the chat format, requests to repeat, and real text.
-pub struct PretrainRows {
-    /// Facts with questions.
-    pub facts: Stream<Example>,
-    /// Real text; absent when its weight is 0.
-    pub text: Option<Stream<String>>,
-    /// The tokenizer being pretrained with.
-    pub tokenizer: Arc<Tokenizer>,
-    /// The mixture.
-    pub config: PretrainConfig,
-    /// Seed of the mixture.
-    pub seed: u64,
-}
-
-/// The request that teaches copying in the chat format.
-pub const REPEAT_REQUEST: &str = "Please repeat the following text.\n";
-
-/// Questions asked about one passage in a pretraining row, as turns of one chat.
-const TURNS: usize = 3;
-
-impl PretrainRows {
-    /// Appends an answer and its end to a chat; both are learnt.
-    fn answer(&self, row: &mut Row, answer: &str) -> Result<(), TokenizerError> {
-        let from = row.tokens.len();
-        row.tokens.extend(self.tokenizer.encode(answer)?);
-        row.tokens.push(self.tokenizer.im_end());
-        row.learnt.push(from..row.tokens.len());
-        Ok(())
-    }
-
-    fn prose(&self, text: &str) -> Result<Row, TokenizerError> {
-        let mut tokens = self.tokenizer.encode(text)?;
-        tokens.push(self.tokenizer.end_of_text());
-        Ok(Row::learning_from(Vec::new(), tokens, 1))
-    }
-
-    fn repeat(&self, text: &str) -> Result<Row, TokenizerError> {
-        let request = Message::new("user", format!("{REPEAT_REQUEST}{text}"));
-        let mut row = Row { source: Vec::new(), tokens: self.tokenizer.chat_ids(&[request], true, false)?, learnt: Vec::new() };
-        self.answer(&mut row, text)?;
-        Ok(row)
-    }
-
-    /// A passage with its first question in the textual-memory prompt, further ones as further turns.
-    fn questions(&self, example: &Example, first: usize) -> Result<Row, TokenizerError> {
-        let mut row = Row { source: Vec::new(), tokens: Vec::new(), learnt: Vec::new() };
-        let count = example.questions.len();
-        for turn in 0..TURNS.min(count) {
-            let (question, answer) = &example.questions[(first + turn) % count];
-            if turn == 0 {
-                row.tokens = self.tokenizer.answer_text_prompt(&example.text, question)?;
-            } else {
-                row.tokens.extend(self.tokenizer.encode("\n")?);
-                row.tokens.extend(self.tokenizer.chat_ids(&[Message::new("user", question.as_str())], true, false)?);
+    fn row(&self, place: u64, level: Level) -> Result<Row, TrainError> {
+        let (c, tokenizer) = (&self.config, &self.texts.tokenizer);
+        let longest = level.window.min(c.levels * c.block_tokens);
+        let (x, _) = self.texts.get(place, level.window, longest)?;
+        let mut row = covered_row(&x, level.covered, tokenizer.sod(), tokenizer.end_of_text());
+        let draw = mix(mix(self.texts.seed, 0x57a9e2), place);
+        // The copy's own tokens before the one that is learnt; [SoD] stays.
+        for index in row.rest + 1..row.tokens.len().saturating_sub(1) {
+            let at = mix(draw, index as u64);
+            if unit(at) < c.replaced_tokens {
+                row.shown.push((index, (mix(at, 1) % u64::from(tokenizer.plain_tokens())) as u32));
             }
-            self.answer(&mut row, answer)?;
+        }
+        if c.auxiliary.is_some() && !x.is_empty() {
+            let blocks = level.latents.min(x.len().div_ceil(c.block_tokens));
+            let latent = (mix(draw, 0xb10c) % blocks.max(1) as u64) as usize;
+            row.block = Some((latent, latent * c.block_tokens..x.len().min((latent + 1) * c.block_tokens)));
         }
         Ok(row)
     }
-}
-
-impl RowSource for PretrainRows {
-    fn level(&self, _step: usize) -> usize {
-        0
+    fn observe(&self, latents: usize, loss: f32) {
+        self.levels.observe(latents, loss);
     }
-
-    /// All rows of a step are of one kind, so that short ones are not padded to the length of chats.
-    fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
-        let c = &self.config;
-        let step = place / c.optim.batch_size as u64;
-        let total = c.facts + c.questions + c.repeats + c.text;
-        let at = (mix(self.seed, step) >> 11) as f64 / (1u64 << 53) as f64 * total;
-        let row = match &self.text {
-            Some(text) if at >= c.facts + c.questions + c.repeats => self.prose(&text.get(place)?),
-            _ => {
-                let example = self.facts.get(place)?;
-                if at < c.facts {
-                    self.prose(&example.text)
-                } else if at < c.facts + c.questions {
-                    self.questions(&example, mix(self.seed, place) as usize % example.questions.len().max(1))
-                } else {
-                    self.repeat(&example.text)
-                }
-            }
-        };
-        row.map_err(|e| TrainError::Model(e.into()))
+    fn state(&self) -> Value {
+        self.levels.state()
+    }
+    fn restore(&self, state: &Value) {
+        self.levels.restore(state);
     }
 }
 
@@ -217,6 +265,7 @@ mod tests {
         // past the end of the text only [SoD] stands between latents and copy
         assert_eq!(substitution_row(&x, 4, 2, 90, 1), Row::learning_from(x.clone(), vec![90, 5, 6, 7, 1], 1));
         assert_eq!(memory_row(&x, 90, 1), substitution_row(&x, 4, 2, 90, 1));
+        assert_eq!([0, 50, 100, 200].map(|step| grown(128, step, 100)), [8, 23, 128, 128]);
         assert_eq!(memory_row(&[], 90, 1), Row::learning_from(vec![], vec![90, 1], 1));
     }
 }

@@ -96,6 +96,9 @@ pub(crate) fn sweep(dir: &Path, keep: &[usize]) {
         let name = entry.file_name();
         let step = name.to_str().and_then(|n| n.rsplit_once('-')?.1.split('.').next()?.parse::<usize>().ok());
         let hidden = name.to_str().is_none_or(|n| n.starts_with('.'));
+        if name.to_str().is_some_and(|n| n.starts_with("best")) {
+            continue;
+        }
         if hidden || step.is_none_or(|step| !keep.contains(&step)) {
             let _ = std::fs::remove_file(entry.path());
         }
@@ -128,6 +131,77 @@ pub(crate) fn save_sums(dir: &Path, step: usize, sums: [f64; 2]) -> Result<(), n
 pub(crate) fn read_sums(dir: &Path, step: usize) -> [f64; 2] {
     let kept = std::fs::read(sums_file(dir, step)).ok();
     kept.and_then(|bytes| serde_json::from_slice::<[u64; 2]>(&bytes).ok()).map_or([0.0; 2], |bits| bits.map(f64::from_bits))
+}
+
+/// Where the state of a stage's rows is kept.
+fn state_file(dir: &Path, step: usize) -> PathBuf {
+    dir.join(format!("rows-{step}.json"))
+}
+
+/// Keeps what the rows of a stage remember of the steps before.
+pub(crate) fn save_state(dir: &Path, step: usize, state: &serde_json::Value) -> Result<(), nextmem_model::ModelError> {
+    match state {
+        serde_json::Value::Null => Ok(()),
+        state => write_atomically(&state_file(dir, step), format!("{state}\n").as_bytes()),
+    }
+}
+
+/// What [`save_state`] kept; null where there is none.
+pub(crate) fn read_state(dir: &Path, step: usize) -> serde_json::Value {
+    std::fs::read(state_file(dir, step)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// The weights of the best validation so far, with its step and score.
+pub(crate) struct Best<'a> {
+    dir: &'a Path,
+}
+
+impl<'a> Best<'a> {
+    pub(crate) fn at(dir: &'a Path) -> Self {
+        Self { dir }
+    }
+
+    fn record(&self, step: usize) -> PathBuf {
+        self.dir.join(format!("best-{step}.bpk"))
+    }
+
+    fn note(&self) -> PathBuf {
+        self.dir.join("best.json")
+    }
+
+    /// Step and score of what is kept; nothing where a file is missing.
+    pub(crate) fn found(&self) -> Option<(usize, f64)> {
+        let note: serde_json::Value = serde_json::from_slice(&std::fs::read(self.note()).ok()?).ok()?;
+        let (step, score) = (note["step"].as_u64()? as usize, note["score"].as_f64()?);
+        self.record(step).is_file().then_some((step, score))
+    }
+
+    /// Keeps the weights in the place of those before.
+    pub(crate) fn keep(&self, step: usize, score: f64, record: ModuleRecord) -> Result<(), CheckpointerError> {
+        let before = self.found();
+        let path = self.record(step);
+        let _ = std::fs::remove_file(&path);
+        Checkpoint::save(record, path)?;
+        let note = serde_json::json!({"step": step, "score": score});
+        write_atomically(&self.note(), format!("{note}\n").as_bytes()).map_err(|e| CheckpointerError::Unknown(e.to_string()))?;
+        // Only now that the note names the new one.
+        if let Some((old, _)) = before.filter(|(old, _)| *old != step) {
+            let _ = std::fs::remove_file(self.record(old));
+        }
+        Ok(())
+    }
+
+    /// The weights that are kept.
+    pub(crate) fn load(&self) -> Option<Result<ModuleRecord, CheckpointerError>> {
+        self.found().map(|(step, _)| <ModuleRecord as Checkpoint>::load(self.record(step)))
+    }
+
+    /// Forgets what was kept after a step that training goes back to.
+    pub(crate) fn forget_after(&self, step: usize) {
+        if self.found().is_some_and(|(kept, _)| kept > step) {
+            let _ = std::fs::remove_file(self.note());
+        }
+    }
 }
 
 /// Saves whenever asked and keeps the last two: one may be in the middle of being written.

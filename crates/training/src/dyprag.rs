@@ -5,16 +5,18 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use nextmem_model::{
-    AdaptedDecoder, Decoder, Hypernetwork, HypernetworkConfig, ModelError, RowAdapters, SpecialDelta, Tokenizer, TokenizerError,
+    AdaptedDecoder, Decoder, Hypernetwork, HypernetworkConfig, ModelError, Placement, RowAdapters, SpecialDelta, Tokenizer, TokenizerError,
     closed_book_prompt,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Example, Row, RowSource, memory_row};
+use crate::batch::{Batch, Row, RowSource, memory_row};
 use crate::config::OptimConfig;
 use crate::error::TrainError;
+use crate::levels::Level;
 use crate::objective::{Objective, embed, learner_steps, next_token_loss, right_padded};
-use crate::stream::{Stream, mix};
+use crate::questions::Example;
+use crate::stream::{Stream, mix, unit};
 
 /// DyPRAG's one stage: with the passage's LoRA, `[SoD] -> x; EoT` and `question -> answer`.
 ///
@@ -67,7 +69,7 @@ impl Objective for DypragModel {
     fn loss(&self, batch: &Batch) -> Tensor<1> {
         let adapted = AdaptedDecoder { decoder: &self.decoder, adapters: Some(self.adapters(batch)) };
         let tokens = right_padded(&batch.rows, self.sod, &self.decoder.device());
-        let hidden = adapted.hidden(embed(&self.decoder, &self.special, tokens), &[], None);
+        let hidden = adapted.hidden(embed(&self.decoder, &self.special, tokens), &[], &Placement::default(), None);
         next_token_loss(&self.decoder, hidden, batch)
     }
 }
@@ -96,14 +98,14 @@ impl DypragRows {
 }
 
 impl RowSource for DypragRows {
-    fn level(&self, _step: usize) -> usize {
-        0
+    fn level(&self, _step: usize) -> Level {
+        Level::PLAIN
     }
-    fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
+    fn row(&self, place: u64, _level: Level) -> Result<Row, TrainError> {
         let example = self.examples.get(place)?;
         let x = self.tokenizer.encode(&example.text).map_err(ModelError::from)?;
         let draw = mix(self.seed, place);
-        let asked = ((draw >> 11) as f64 / (1u64 << 53) as f64) < self.questions;
+        let asked = unit(draw) < self.questions;
         let row = match example.questions.get(mix(draw, 1) as usize % example.questions.len().max(1)) {
             Some((question, answer)) if asked => self.question(x, question, answer).map_err(ModelError::from)?,
             _ => memory_row(&x, self.tokenizer.sod(), self.tokenizer.end_of_text()),

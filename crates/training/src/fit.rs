@@ -16,13 +16,13 @@ use burn::train::{
 use serde_json::{Value, json};
 
 use crate::batch::{Batch, RowSource};
-use crate::checkpoint::{AtomicCheckpointer, KeepTwo, PARTS, read_sums, save_sums, sweep, whole};
+use crate::checkpoint::{AtomicCheckpointer, Best, KeepTwo, PARTS, read_state, read_sums, save_state, save_sums, sweep, whole};
 use crate::config::{LoopConfig, OptimConfig};
 use crate::error::TrainError;
 use crate::loader::StepLoader;
 use crate::objective::StepLoss;
 use crate::renderer::Silent;
-use crate::steps::{advance, learner};
+use crate::steps::{Rates, advance, learner};
 
 /// Told about every step; the binary draws a progress bar from it.
 pub trait Observer: Send + Sync {
@@ -41,6 +41,9 @@ pub trait Observer: Send + Sync {
 /// Scores the model by free-running reconstruction; the numbers go to metrics.jsonl as they are.
 pub type Validate<M> = Arc<dyn Fn(&M, usize) -> Result<Value, TrainError> + Send + Sync>;
 
+/// What a validation is judged by.
+const SCORE: &str = "valid_f1";
+
 /// One stage of training.
 pub struct Stage<M> {
     /// Its name in logs: `pretrain`, `reconstruction` or `substitution`.
@@ -51,10 +54,14 @@ pub struct Stage<M> {
     pub steps: usize,
     /// The optimizer.
     pub optim: OptimConfig,
+    /// Its rates over the steps.
+    pub rates: Rates,
     /// Logging, checkpoints, validation.
     pub run: LoopConfig,
     /// The rows.
     pub rows: Arc<dyn RowSource>,
+    /// Latents at the level that is tested; validations of lower ones are not compared with it.
+    pub last_level: usize,
     /// Scores a model off the autodiff graph at a level.
     pub validate: Option<Validate<M>>,
     /// Draws progress.
@@ -83,8 +90,12 @@ where
     let resumed = saved.last().copied();
     let start = resumed.unwrap_or(0);
     truncate_log(&log, start)?;
+    let best = Best::at(&checkpoints);
+    best.forget_after(start);
+    stage.rows.restore(&read_state(&checkpoints, start));
 
-    let learner = learner(model, &stage.optim, stage.steps);
+    let keep_best = stage.run.keep_best && stage.validate.is_some();
+    let learner = learner(model, &stage.optim, stage.steps, stage.rates);
     let loader = StepLoader::new(stage.rows.clone(), stage.optim.batch_size, stage.optim.accumulation, start, stage.steps);
     let failure = Arc::new(Mutex::new(None));
     let dir = stage.dir.clone();
@@ -103,8 +114,11 @@ where
     if let Some(error) = failure.lock().unwrap_or_else(|e| e.into_inner()).take() {
         return Err(error);
     }
-    match result.error {
-        Some(error) => Err(TrainError::checkpoint(error.to_string())),
+    if let Some(error) = result.error {
+        return Err(TrainError::checkpoint(error.to_string()));
+    }
+    match best.load().filter(|_| keep_best) {
+        Some(record) => Ok(result.model.load_record(record.map_err(|e| TrainError::checkpoint(e.to_string()))?)),
         None => Ok(result.model),
     }
 }
@@ -197,6 +211,7 @@ where
             }
             let level = passes[0].level;
             let (loss, norm) = advance(learner, passes, &stage.optim, stage.run.shards, step)?;
+            stage.rows.observe(level, loss);
             sum += f64::from(loss);
             norms += norm;
 
@@ -215,7 +230,17 @@ where
             if let Some(validate) = &stage.validate
                 && (last || (stage.run.validate_every > 0 && step % stage.run.validate_every == 0))
             {
-                let mut scores = validate(&learner.model().valid(), level)?;
+                let model = learner.model().valid();
+                let mut scores = validate(&model, level)?;
+                if let (true, Some(score)) = (stage.run.keep_best, scores[SCORE].as_f64()) {
+                    let best = Best::at(&checkpoints);
+                    // Only what is tested counts: not the texts of a lower level, of which a part is shown.
+                    let counts = level >= stage.last_level && best.found().is_none_or(|(_, before)| score > before);
+                    if counts {
+                        best.keep(step, score, model.into_record()).map_err(|e| TrainError::checkpoint(e.to_string()))?;
+                        scores["best"] = true.into();
+                    }
+                }
                 scores["step"] = step.into();
                 scores["level"] = level.into();
                 writeln!(log, "{scores}").map_err(io)?;
@@ -228,6 +253,7 @@ where
             if step % stage.run.checkpoint_every == 0 || last || stop {
                 // A checkpoint on disk must not be ahead of its log.
                 log.sync_data().map_err(io)?;
+                save_state(&checkpoints, step, &stage.rows.state())?;
                 if stop {
                     save_sums(&checkpoints, step, [sum, norms])?;
                 }

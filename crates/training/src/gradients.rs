@@ -21,7 +21,8 @@ where
     let (mut sum, mut loss) = (None, 0.0);
     for batch in batches {
         let size = batch.rows.len().div_ceil(shards.max(1)).max(1);
-        let parts: Vec<Batch> = batch.rows.chunks(size).map(|rows| Batch { level: batch.level, rows: rows.to_vec() }).collect();
+        let part = |rows: &[Row]| Batch { level: batch.level, rows: rows.to_vec(), step: batch.step };
+        let parts: Vec<Batch> = batch.rows.chunks(size).map(part).collect();
         let weights: Vec<f64> = parts.iter().map(|p| learnt(&p.rows) as f64 / total).collect();
         let outputs = match parts.len() {
             1 => parts.into_iter().map(|part| model.step(part)).collect(),

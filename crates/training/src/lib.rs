@@ -9,25 +9,40 @@ mod error;
 mod fit;
 mod gradients;
 mod icae;
+mod index;
+mod levels;
 mod loader;
 mod objective;
+mod pretrain;
+mod questions;
+mod reader;
 mod renderer;
 mod schedule;
 mod steps;
 mod stream;
+mod substitution;
 mod validate;
 
 pub use batch::{
-    Batch, Example, PretrainRows, REPEAT_REQUEST, ReconstructionRows, Row, RowSource, SubstitutionRows, memory_row, reconstruction_row,
+    Batch, ReconstructionRows, Row, RowSource, SubstitutionRows, TokenTexts, memory_row, random_tokens, reconstruction_row,
     substitution_row,
 };
-pub use config::{LevelSchedule, LoopConfig, LoraConfig, OptimConfig, PretrainConfig, ReconstructionConfig, SubstitutionConfig};
+pub use config::{
+    AuxiliaryConfig, GateConfig, LatentNoise, LevelSchedule, LoopConfig, LoraConfig, OptimConfig, Optimizer, PretrainConfig, Progress,
+    Rate, ReconstructionConfig, SubstitutionConfig, TrainedDecoder,
+};
 pub use dyprag::{DypragConfig, DypragModel, DypragRows};
 pub use error::TrainError;
 pub use fit::{Observer, Stage, Validate, fit};
 pub use gradients::global_norm;
-pub use icae::{IcaeConfig, IcaeModel, IcaeRows};
-pub use objective::{Objective, StepLoss, SubstitutionModel, TokenModel, Trainable};
-pub use steps::Stepper;
+pub use icae::IcaeConfig;
+pub use index::{IndexConfig, IndexModel, IndexRows, RetrievalSet, validate_index};
+pub use levels::{Level, Levels};
+pub use objective::{Objective, StepLoss, TokenModel, Trainable};
+pub use pretrain::{PretrainRows, REPEAT_REQUEST};
+pub use questions::Example;
+pub use reader::{ReaderConfig, ReaderModel, ReaderRows, ReaderValidation, validate_reader};
+pub use steps::{Rates, Stepper};
 pub use stream::{Stream, mix};
-pub use validate::{Score, Validation, validate_dyprag, validate_icae, validate_reconstruction, validate_substitution};
+pub use substitution::{LatentOptions, SubstitutionModel};
+pub use validate::{Score, Validation, validate_dyprag, validate_reconstruction, validate_substitution};

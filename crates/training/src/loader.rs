@@ -6,7 +6,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::batch::{Batch, RowSource};
+use crate::batch::{Batch, Row, RowSource};
 
 /// Yields the batches of steps `start..total`, `accumulation` of them a step.
 #[derive(Clone)]
@@ -56,11 +56,14 @@ impl Iterator for StepIterator<'_> {
         if self.next >= loader.total * loader.accumulation {
             return None;
         }
-        let level = loader.rows.level(self.next / loader.accumulation);
+        let step = self.next / loader.accumulation;
+        let level = loader.rows.level(step);
         let first = (self.next * loader.batch_size) as u64;
         self.next += 1;
-        let rows: Result<Vec<_>, _> = (first..first + loader.batch_size as u64).map(|place| loader.rows.row(place, level)).collect();
-        Some(rows.map(|rows| Batch { level, rows }).map_err(DatasetError::new))
+        let rows: Result<Vec<_>, _> = (first..first + loader.batch_size.min(level.rows) as u64)
+            .map(|place| loader.rows.row(place, level).map(|row| Row { place, ..row }))
+            .collect();
+        Some(rows.map(|rows| Batch { level: level.latents, rows, step }).map_err(DatasetError::new))
     }
 }
 

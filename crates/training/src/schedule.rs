@@ -1,12 +1,13 @@
-//! Linear warm-up, then cosine decay.
+//! Linear warm-up, the peak for as long as asked, then cosine decay.
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
-/// `lr(t) = peak t / warmup` for t <= warmup, then a cosine from peak to `peak * min_ratio` at `total`.
+/// `lr(t) = peak t / warmup` for t <= warmup, the peak until `hold`, then a cosine to `peak * min_ratio` at `total`.
 #[derive(Clone, Debug)]
 pub struct WarmupCosine {
     peak: f64,
     warmup: usize,
+    hold: usize,
     total: usize,
     min_ratio: f64,
     step: usize,
@@ -15,15 +16,20 @@ pub struct WarmupCosine {
 impl WarmupCosine {
     /// A schedule of `total` steps.
     pub fn new(peak: f64, warmup: usize, total: usize, min_ratio: f64) -> Self {
-        Self { peak, warmup, total, min_ratio, step: 0 }
+        Self { peak, warmup, hold: warmup, total, min_ratio, step: 0 }
+    }
+
+    /// The same with the peak kept until a step.
+    pub fn holding(self, until: usize) -> Self {
+        Self { hold: self.warmup.max(until), ..self }
     }
 
     fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {
             return self.peak * step as f64 / self.warmup as f64;
         }
-        let span = self.total.saturating_sub(self.warmup).max(1) as f64;
-        let done = ((step - self.warmup) as f64 / span).min(1.0);
+        let span = self.total.saturating_sub(self.hold).max(1) as f64;
+        let done = (step.saturating_sub(self.hold) as f64 / span).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         self.peak * (self.min_ratio + (1.0 - self.min_ratio) * cosine)
     }
@@ -57,6 +63,9 @@ mod tests {
         assert!((rates[0] - 0.25).abs() < 1e-12 && (rates[3] - 1.0).abs() < 1e-12);
         assert!(rates[4..].windows(2).all(|w| w[1] < w[0]));
         assert!((rates[11] - 0.1).abs() < 1e-12);
+        let mut held = WarmupCosine::new(1.0, 4, 12, 0.1).holding(8);
+        let rates: Vec<f64> = (0..12).map(|_| held.step()).collect();
+        assert!(rates[3..8].iter().all(|rate| (rate - 1.0).abs() < 1e-12) && rates[8] < 1.0 && (rates[11] - 0.1).abs() < 1e-12);
         let mut first = WarmupCosine::new(1.0, 4, 12, 0.1);
         (0..5).for_each(|_| {
             first.step();

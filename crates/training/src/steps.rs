@@ -1,10 +1,12 @@
 //! Optimizer steps: one at a time, without the files of a stage.
 
+use burn::module::ParamGroup;
+use burn::optim::MuonConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::train::{Learner, LearnerModel, TrainStep};
 
 use crate::batch::Batch;
-use crate::config::OptimConfig;
+use crate::config::{OptimConfig, Optimizer, TrainedDecoder};
 use crate::error::TrainError;
 use crate::gradients::{clip, gradients};
 use crate::objective::StepLoss;
@@ -24,7 +26,7 @@ where
 {
     /// Steps of a schedule that is `total` long, a batch cut into `shards` as `[train.loop]` does it.
     pub fn new(model: M, optim: &OptimConfig, total: usize, shards: usize) -> Self {
-        Self { learner: learner(model, optim, total), optim: optim.clone(), shards, step: 0 }
+        Self { learner: learner(model, optim, total, Rates::default()), optim: optim.clone(), shards, step: 0 }
     }
 
     /// One step; returns the loss before it.
@@ -37,13 +39,47 @@ where
     }
 }
 
-/// A model with AdamW and its schedule.
-pub(crate) fn learner<M>(model: M, optim: &OptimConfig, total: usize) -> Learner<M>
+/// The learning rate over the steps of a stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// The peak is kept until this step; the cosine follows.
+    pub hold: usize,
+    /// A decoder that is trained along, with a rate of its own that falls to 0.
+    pub trained_decoder: Option<TrainedDecoder>,
+}
+
+/// A model with its optimizer and its schedule.
+pub(crate) fn learner<M>(model: M, optim: &OptimConfig, total: usize, rates: Rates) -> Learner<M>
 where
     M: LearnerModel,
 {
-    let schedule = WarmupCosine::new(optim.learning_rate, optim.warmup_steps, total, optim.min_lr_ratio);
-    Learner::new(model.train(), optim.adamw().init(), ModuleLrScheduler::new(schedule))
+    let schedule = |peak: f64| WarmupCosine::new(peak, optim.warmup_steps, total, optim.min_lr_ratio).holding(rates.hold);
+    let mut optimizer = optim.adamw().init();
+    let mut scheduler = ModuleLrScheduler::new(schedule(optim.learning_rate));
+    let muon = optim.optimizer == Optimizer::Muon;
+    if muon {
+        optimizer = optimizer.with_group(matrices(), MuonConfig::new().with_weight_decay(optim.muon_decay()).build(), None);
+        scheduler = scheduler.with_group(matrices(), schedule(optim.muon_rate()));
+    }
+    if let Some(decoder) = rates.trained_decoder {
+        let schedule = |peak: f64| WarmupCosine::new(peak * decoder.rate, optim.warmup_steps.min(decoder.steps), decoder.steps, 0.0);
+        scheduler = scheduler.with_group(ParamGroup::from_predicate(TRAINED_DECODER), schedule(optim.learning_rate));
+        if muon {
+            let both = ParamGroup::from_regexes(vec![TRAINED_DECODER, MATRICES]);
+            scheduler = both.into_iter().fold(scheduler, |scheduler, group| scheduler.with_group(group, schedule(optim.muon_rate())));
+        }
+    }
+    Learner::new(model.train(), optimizer, scheduler)
+}
+
+/// The field of a model that holds the decoder that is trained along.
+const TRAINED_DECODER: &str = "trained_decoder";
+/// The two-dimensional weights of the layers, as their paths end; LoRA factors are not among them.
+const MATRICES: &str = "layers\\.\\d+\\..*_proj$";
+
+fn matrices() -> ParamGroup {
+    // The pattern is a constant of ours; without it nothing would be Muon's, which a test would see.
+    ParamGroup::from_regex(MATRICES).unwrap_or_else(|_| ParamGroup::from_paths(Vec::<String>::new()))
 }
 
 /// Gradients of `passes` averaged, clipped and applied; returns the loss and the gradient's norm before clipping.

@@ -54,6 +54,11 @@ pub fn mix(a: u64, b: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A mixed number as one from 0 to below 1.
+pub(crate) fn unit(mixed: u64) -> f64 {
+    (mixed >> 11) as f64 / (1u64 << 53) as f64
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

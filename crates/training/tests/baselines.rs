@@ -10,11 +10,12 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn::train::{InferenceStep, LearnerModel, TrainStep};
 use nextmem_model::{
-    AdaptedDecoder, Autoencoder, Decoder, Decoding, DocumentEmbedding, Encoder, Hypernetwork, HypernetworkConfig, LoraAdapter,
-    encode_slots, generate, random_slots, token_tensor,
+    AdaptedDecoder, Autoencoder, Decoder, Decoding, DocumentEmbedding, Encoder, Hypernetwork, HypernetworkConfig, LatentLayout,
+    LoraAdapter, Placement, encode_slots, generate, random_slots, token_tensor,
 };
 use nextmem_training::{
-    Batch, DypragModel, IcaeModel, LoopConfig, Objective, Row, RowSource, Stage, StepLoss, TokenModel, TrainError, fit, memory_row,
+    Batch, DypragModel, LatentOptions, Level, LoopConfig, Objective, Row, RowSource, Stage, StepLoss, SubstitutionModel, TokenModel,
+    TrainError, Trainable, fit, memory_row,
 };
 use tiny::{EOT, FixedRows, SOD, config, full, lora, optim, seeded, stage};
 
@@ -35,10 +36,10 @@ struct MemoryRows {
 }
 
 impl RowSource for MemoryRows {
-    fn level(&self, _step: usize) -> usize {
-        self.level
+    fn level(&self, _step: usize) -> Level {
+        Level::whole(self.level)
     }
-    fn row(&self, place: u64, _level: usize) -> Result<Row, TrainError> {
+    fn row(&self, place: u64, _level: Level) -> Result<Row, TrainError> {
         if place >= self.broken_from {
             return Err(TrainError::Data("broken on purpose".into()));
         }
@@ -56,12 +57,17 @@ fn memory_stage<M>(dir: &std::path::Path, steps: usize, level: usize, rate: f64)
 /// A decoder that has learnt to copy the four texts from themselves, as after stage 1.
 fn after_stage1(dir: &std::path::Path) -> Decoder {
     let base = seeded(31, |device| Decoder::random(config(), 0.1, 31, device));
-    let model = TokenModel { trainable: full(base), frozen: None, sod: SOD };
+    let model = TokenModel::new(full(base), None, SOD);
     fit(model, stage(dir, 300, 50, optim(5e-3, 4), FixedRows::new(texts(), None))).unwrap().trainable.full.unwrap()
 }
 
 fn batch(level: usize) -> Batch {
-    Batch { level, rows: texts().iter().map(|x| memory_row(x, SOD, EOT)).collect() }
+    Batch::new(level, texts().iter().map(|x| memory_row(x, SOD, EOT)).collect())
+}
+
+fn icae(trainable: Trainable, slots: Tensor<2>, decoder: &Decoder) -> SubstitutionModel {
+    let model = SubstitutionModel::new(trainable, decoder.clone(), None, SOD, LatentOptions::default());
+    SubstitutionModel { slots: Some(Param::from_tensor(slots)), ..model }
 }
 
 fn scalar(loss: Tensor<1>) -> f32 {
@@ -75,21 +81,21 @@ fn icae_learns_four_texts_through_two_slots() {
     let slots = random_slots(&decoder, SLOTS, 7);
     let adapter = seeded(32, |device| LoraAdapter::random(&config(), 8, 16.0, 32, device));
     for (name, trainable) in [("lora", lora(adapter, None)), ("full", full(decoder.clone()))] {
-        let model = IcaeModel { trainable, slots: Param::from_tensor(slots.clone()), decoder: decoder.clone(), special: None, sod: SOD };
+        let model = icae(trainable, slots.clone(), &decoder);
         let before = scalar(model.loss(&batch(SLOTS)));
         let trained = fit(model, memory_stage(&dir.path().join(name), 400, SLOTS, 5e-3)).unwrap();
         println!("{name}: {before} to {}", scalar(trained.loss(&batch(SLOTS))));
 
         // The trained parts as the method has them: one forward pass for all texts, then the same decoder.
-        let slots = trained.slots.val();
+        let slots = trained.slots.unwrap().val();
         let encoder = match trained.trainable.full {
             Some(full) => Encoder::Full(Box::new(full)),
             None => Encoder::Adapter(trained.trainable.adapter.unwrap()),
         };
-        let reader = Autoencoder { decoder: decoder.clone(), encoder, special: None, sod: SOD };
+        let reader = Autoencoder { decoder: decoder.clone(), encoder, special: None, sod: SOD, layout: LatentLayout::default() };
         let (model, adapter) = reader.encoder();
         let (tokens, pads) = token_tensor(&texts(), SOD, &reader.device());
-        let latents = encode_slots(model, adapter, model.embed(tokens), &pads, slots);
+        let latents = encode_slots(model, adapter, model.embed(tokens), &pads, &LatentLayout::default(), slots);
         assert_eq!(reader.decode(latents, true, LIMIT, &[EOT], &Decoding::Greedy), texts(), "{name}");
     }
 }
@@ -107,10 +113,10 @@ fn dyprag_learns_four_texts_through_a_lora_each() {
     println!("dyprag: {before} to {after}");
     assert!(after < 0.1 * before, "{before} to {after}");
 
-    let reader = Autoencoder { decoder: decoder.clone(), encoder: Encoder::Bare, special: None, sod: SOD };
+    let reader = Autoencoder { decoder: decoder.clone(), encoder: Encoder::Bare, special: None, sod: SOD, layout: LatentLayout::default() };
     let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(trained.adapters(&batch(0))) };
     let prompt = reader.embed_ids(&[SOD]).repeat_dim(0, 4);
-    let ids = generate(adapted, |t| reader.embed(t), prompt, &[], LIMIT, &[EOT], &Decoding::Greedy);
+    let ids = generate(adapted, |t| reader.embed(t), prompt, &[], &Placement::default(), LIMIT, &[EOT], &Decoding::Greedy);
     assert_eq!(ids, texts());
 }
 
@@ -137,8 +143,8 @@ fn a_lora_per_row_equals_each_merged_alone() {
     let (tokens, pads) = token_tensor(&prompts, SOD, &decoder.device());
     let plain = decoder.hidden(decoder.embed(tokens.clone()), &pads, None, None);
     let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters.clone()) };
-    let together = adapted.hidden(decoder.embed(tokens.clone()), &pads, None);
-    let continued = generate(adapted, |t| decoder.embed(t), decoder.embed(tokens), &pads, 12, &[EOT], &Decoding::Greedy);
+    let together = adapted.hidden(decoder.embed(tokens.clone()), &pads, &Placement::default(), None);
+    let continued = generate(adapted, |t| decoder.embed(t), decoder.embed(tokens), &pads, &Placement::default(), 12, &[EOT], &Decoding::Greedy);
     let mut lengths = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
         let merged = adapters.row(i).merge(decoder.clone());
@@ -149,7 +155,7 @@ fn a_lora_per_row_equals_each_merged_alone() {
         assert!(difference < 1e-5, "row {i}: {difference}");
         let moved: f32 = (of_row(&together) - of_row(&plain)).abs().max().into_scalar();
         assert!(moved > 1e-2, "row {i}: the LoRA must do something, moved {moved}");
-        let free = generate(&merged, |t| merged.embed(t), embeds, &[], 12, &[EOT], &Decoding::Greedy);
+        let free = generate(&merged, |t| merged.embed(t), embeds, &[], &Placement::default(), 12, &[EOT], &Decoding::Greedy);
         assert_eq!(continued[i], free[0], "row {i}");
         lengths.push(free[0].len());
     }
@@ -165,7 +171,7 @@ fn rows_that_end_early_leave_the_others_their_adapters() {
     let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters) };
     let (tokens, _) = token_tensor(&[vec![SOD], vec![SOD], vec![SOD]], SOD, &decoder.device());
     let run =
-        |ends: &[u32]| generate(adapted.clone(), |t| decoder.embed(t), decoder.embed(tokens.clone()), &[], 12, ends, &Decoding::Greedy);
+        |ends: &[u32]| generate(adapted.clone(), |t| decoder.embed(t), decoder.embed(tokens.clone()), &[], &Placement::default(), 12, ends, &Decoding::Greedy);
     let free = run(&[]);
     // An end that comes early in one text and late or never in the others.
     let end = free[0][1];
@@ -177,13 +183,7 @@ fn rows_that_end_early_leave_the_others_their_adapters() {
 #[test]
 fn only_the_baselines_own_parameters_are_trained() {
     let decoder = tiny::decoder(21);
-    let icae = IcaeModel {
-        trainable: lora(tiny::adapter(22), None),
-        slots: Param::from_tensor(random_slots(&decoder, SLOTS, 7)),
-        decoder: decoder.clone(),
-        special: None,
-        sod: SOD,
-    };
+    let icae = icae(lora(tiny::adapter(22), None), random_slots(&decoder, SLOTS, 7), &decoder);
     let dyprag = DypragModel { hypernetwork: seeded(41, awake), decoder: decoder.clone(), special: None, sod: SOD };
     assert_eq!(icae.num_params(), tiny::adapter(22).num_params() + SLOTS * config().hidden_size);
     assert_eq!(dyprag.num_params(), dyprag.hypernetwork.num_params());
@@ -211,6 +211,6 @@ where
 fn baselines_go_on_from_their_checkpoints() {
     let decoder = tiny::decoder(21);
     let (trainable, slots) = (full(decoder.clone()), Param::from_tensor(random_slots(&decoder, SLOTS, 7)));
-    resumes(IcaeModel { trainable, slots, decoder: decoder.clone(), special: None, sod: SOD }, SLOTS);
+    resumes(SubstitutionModel { slots: Some(slots), ..SubstitutionModel::new(trainable, decoder.clone(), None, SOD, LatentOptions::default()) }, SLOTS);
     resumes(DypragModel { hypernetwork: seeded(41, awake), decoder, special: None, sod: SOD }, 0);
 }

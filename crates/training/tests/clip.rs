@@ -10,7 +10,7 @@ mod tiny;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use nextmem_training::{Batch, Objective, OptimConfig, RowSource, TokenModel, fit, global_norm};
+use nextmem_training::{Batch, Level, Objective, OptimConfig, RowSource, TokenModel, fit, global_norm};
 use tiny::{FixedRows, SOD, adapter, decoder, full, lora, metrics, optim, special, stage, values};
 
 /// AdamW's epsilon in `fit`.
@@ -20,8 +20,8 @@ const LINEAR_NORM: f64 = 1e-11;
 
 fn models() -> [TokenModel; 2] {
     [
-        TokenModel { trainable: full(decoder(1)), frozen: None, sod: SOD },
-        TokenModel { trainable: lora(adapter(2), Some(special(3))), frozen: Some(decoder(1)), sod: SOD },
+        TokenModel::new(full(decoder(1)), None, SOD),
+        TokenModel::new(lora(adapter(2), Some(special(3))), Some(decoder(1)), SOD),
     ]
 }
 
@@ -61,7 +61,7 @@ fn gradient(model: &TokenModel, count: u64) -> (Vec<f64>, f64) {
         }
     }
     let model = model.clone().train();
-    let batch = Batch { level: 0, rows: (0..count).map(|place| rows().row(place, 0).unwrap()).collect() };
+    let batch = Batch::new(0, (0..count).map(|place| rows().row(place, Level::PLAIN).unwrap()).collect());
     let grads = GradientsParams::from_grads(model.loss(&batch).backward(), &model);
     let mut collect = Collect(&grads, Vec::new());
     model.visit(&mut collect);

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Int, Tensor, TensorData, activation};
 use nextmem_model::{Decoder, SpecialDelta};
-use nextmem_training::{Batch, Objective, Row, SubstitutionModel, TokenModel, global_norm, reconstruction_row, substitution_row};
+use nextmem_training::{Batch, LatentOptions, Objective, Row, SubstitutionModel, TokenModel, global_norm, reconstruction_row, substitution_row};
 use tiny::{EOT, SOD, adapter, decoder, full, lora, special};
 
 /// Of the loss, and of a gradient to the largest value of its tensor.
@@ -21,7 +21,7 @@ fn model(with_lora: bool, detach: bool) -> SubstitutionModel {
         // As stage 2 starts: the encoder is a copy of the decoder, parameter ids included.
         false => (full(decoder.clone()), None),
     };
-    SubstitutionModel { trainable, decoder, special, sod: SOD, detach }.train()
+    SubstitutionModel::new(trainable, decoder, special, SOD, LatentOptions { detach, ..LatentOptions::default() }).train()
 }
 
 fn texts() -> [Vec<u32>; 3] {
@@ -29,7 +29,7 @@ fn texts() -> [Vec<u32>; 3] {
 }
 
 fn batch(level: usize) -> Batch {
-    Batch { level, rows: texts().iter().map(|x| substitution_row(x, level, 2, SOD, EOT)).collect() }
+    Batch::new(level, texts().iter().map(|x| substitution_row(x, level, 2, SOD, EOT)).collect())
 }
 
 fn embed(decoder: &Decoder, special: &Option<SpecialDelta>, ids: &[u32]) -> Tensor<3> {
@@ -184,7 +184,7 @@ fn assert_mean_over_tokens(model: &impl Objective, whole: &Batch) {
         .rows
         .iter()
         .map(|row| {
-            let single = Batch { level: whole.level, rows: vec![row.clone()] };
+            let single = Batch::new(whole.level, vec![row.clone()]);
             (scalar(&model.loss(&single)), row.learnt.iter().map(|r| r.len()).sum::<usize>() as f32)
         })
         .collect();
@@ -204,6 +204,6 @@ fn the_loss_of_a_batch_is_the_mean_over_its_tokens() {
         }
     }
     let rows = texts().iter().map(|x| reconstruction_row(x, SOD, EOT, false)).collect();
-    let stage1 = TokenModel { trainable: lora(adapter(22), Some(special(23))), frozen: Some(decoder(21)), sod: SOD };
-    assert_mean_over_tokens(&stage1, &Batch { level: 0, rows });
+    let stage1 = TokenModel::new(lora(adapter(22), Some(special(23))), Some(decoder(21)), SOD);
+    assert_mean_over_tokens(&stage1, &Batch::new(0, rows));
 }

@@ -6,8 +6,8 @@ mod tiny;
 
 use std::time::Instant;
 
-use nextmem_model::{Autoencoder, Decoder, Decoding, Encoder, LoraAdapter};
-use nextmem_training::{SubstitutionModel, TokenModel, fit};
+use nextmem_model::{Autoencoder, Decoder, Decoding, Encoder, LatentLayout, LoraAdapter, Placement};
+use nextmem_training::{LatentOptions, SubstitutionModel, TokenModel, fit};
 use tiny::{EOT, FixedRows, SOD, config, full, lora, optim, seeded, stage, substitution};
 
 /// Longer than any copy, so that an `[EoT]` that does not come shows.
@@ -18,13 +18,13 @@ fn texts() -> Vec<Vec<u32>> {
 }
 
 fn reader(decoder: &Decoder, encoder: Encoder) -> Autoencoder {
-    Autoencoder { decoder: decoder.clone(), encoder, special: None, sod: SOD }
+    Autoencoder { decoder: decoder.clone(), encoder, special: None, sod: SOD, layout: LatentLayout::default() }
 }
 
 /// Greedy copies of `x [SoD]`, with no teacher.
 fn copies(decoder: &Decoder) -> Vec<Vec<u32>> {
     let reader = reader(decoder, Encoder::Bare);
-    let copy = |x: Vec<u32>| reader.generate(reader.embed_ids(&[x, vec![SOD]].concat()), &[], LIMIT, &[EOT], &Decoding::Greedy).remove(0);
+    let copy = |x: Vec<u32>| reader.generate(reader.embed_ids(&[x, vec![SOD]].concat()), &[], &Placement::default(), LIMIT, &[EOT], &Decoding::Greedy).remove(0);
     texts().into_iter().map(copy).collect()
 }
 
@@ -42,7 +42,7 @@ fn four_texts_through_two_latents() {
     // 1. Stage 1, all parameters
     let base = seeded(31, |device| Decoder::random(config(), 0.1, 31, device));
     assert_ne!(copies(&base), texts());
-    let model = TokenModel { trainable: full(base), frozen: None, sod: SOD };
+    let model = TokenModel::new(full(base), None, SOD);
     let rows = FixedRows::new(texts(), None);
     let model = fit(model, stage(&dir.path().join("stage1"), 300, 50, optim(5e-3, 4), rows)).unwrap();
     let decoder = model.trainable.full.unwrap();
@@ -55,7 +55,7 @@ fn four_texts_through_two_latents() {
     assert_ne!(decoded(&decoder, Encoder::Adapter(adapter.clone())), texts());
     for (name, trainable) in [("lora", lora(adapter, None)), ("full", full(decoder.clone()))] {
         let dir = dir.path().join(name);
-        let model = SubstitutionModel { trainable, decoder: decoder.clone(), special: None, sod: SOD, detach: true };
+        let model = SubstitutionModel::new(trainable, decoder.clone(), None, SOD, LatentOptions::default());
         let rows = FixedRows::new(texts(), Some(levels.clone()));
         let trained = fit(model, stage(&dir, levels.steps(), 50, optim(5e-3, 4), rows)).unwrap().trainable;
         println!("stage 2, {name}: {:.1} s, {:?}", since.elapsed().as_secs_f64(), tiny::metrics(&dir).last());

@@ -12,7 +12,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use nextmem_model::{SpecialDelta, load_decoder, save_decoder};
-use nextmem_training::{Batch, LoopConfig, OptimConfig, Stage, StepLoss, SubstitutionModel, TokenModel, TrainError, Validate, fit};
+use nextmem_training::{Batch, LatentOptions, LoopConfig, OptimConfig, Stage, StepLoss, SubstitutionModel, TokenModel, TrainError, Validate, fit};
 use serde_json::json;
 use tiny::{EOT, FixedRows, SOD, adapter, decoder, full, lora, metrics, optim, special, stage, substitution, values};
 
@@ -36,7 +36,7 @@ fn setting<M>(dir: &Path, rows: FixedRows) -> Stage<M> {
 
 /// Weights of stage 1 that differ with the seed in all that is trained, as in another process.
 fn stage1(seed: u64) -> TokenModel {
-    TokenModel { trainable: lora(adapter(seed), Some(special(seed + 100))), frozen: Some(decoder(1)), sod: SOD }
+    TokenModel::new(lora(adapter(seed), Some(special(seed + 100))), Some(decoder(1)), SOD)
 }
 
 /// All parameters, read from a checkpoint as in a real run.
@@ -44,12 +44,12 @@ fn stage1_full(seed: u64) -> TokenModel {
     let dir = tempfile::tempdir().unwrap();
     save_decoder(&decoder(seed), dir.path(), EOT, EOT).unwrap();
     let loaded = load_decoder(dir.path(), &Device::flex()).unwrap();
-    TokenModel { trainable: full(loaded), frozen: None, sod: SOD }
+    TokenModel::new(full(loaded), None, SOD)
 }
 
 fn stage2(seed: u64) -> SubstitutionModel {
     let special = Some(SpecialDelta { sod: SOD, delta: special(2) });
-    SubstitutionModel { trainable: lora(adapter(seed), None), decoder: decoder(1), special, sod: SOD, detach: true }
+    SubstitutionModel::new(lora(adapter(seed), None), decoder(1), special, SOD, LatentOptions::default())
 }
 
 fn stage1_rows() -> FixedRows {

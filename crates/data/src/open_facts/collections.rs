@@ -60,7 +60,8 @@ impl OpenFacts {
         Ok((0..count as u64).map(|index| self.retrieval_item(index, candidates)).collect())
     }
 
-    fn retrieval_item(&self, index: u64, candidates: usize) -> RetrievalItem {
+    /// Returns the retrieval item of an index; see [`Self::retrieval_items`], which checks the number of candidates.
+    pub fn retrieval_item(&self, index: u64, candidates: usize) -> RetrievalItem {
         let (outline, draw) = self.outline(index);
         let kinds: Vec<&Kind> = outline.kinds().collect();
         let gold = Draft::new(outline, self.wordings, draw);

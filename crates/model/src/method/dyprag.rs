@@ -15,6 +15,7 @@ use crate::autoencoder::{Autoencoder, check_lengths, token_tensor};
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
 use crate::generate::generate;
+use crate::layout::Placement;
 use crate::method::DocumentEmbedding;
 use crate::product::product;
 use crate::row_adapters::{AdaptedDecoder, RowAdapters, RowFactors};
@@ -262,6 +263,7 @@ impl Dyprag {
             |tokens| model.embed(tokens),
             model.embed(tokens),
             &pads,
+            &Placement::default(),
             options.max_new_tokens,
             &self.tokenizer.end_ids(),
             &options.decoding,
@@ -343,7 +345,7 @@ mod tests {
         assert_eq!(adapters.num_values(), config().num_values(decoder.config()));
         let x = decoder.embed(token_tensor(&[vec![7, 8], vec![5, 6]], 0, &device).0);
         let plain = decoder.hidden(x.clone(), &[], None, None);
-        let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters) }.hidden(x, &[], None);
+        let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters) }.hidden(x, &[], &Placement::default(), None);
         let difference: f32 = (adapted - plain).abs().max().into_scalar();
         assert_eq!(difference, 0.0);
     }

@@ -13,6 +13,7 @@ use super::{AnswerMode, Latents, Memory, MemoryMethod, NextMemOptions, latent_re
 use crate::autoencoder::{Autoencoder, token_tensor};
 use crate::decoder::Decoder;
 use crate::error::ModelError;
+use crate::layout::LatentLayout;
 use crate::lora::LoraAdapter;
 use crate::tensor_files::{TensorFiles, write_safetensors};
 use crate::tokenizer::Tokenizer;
@@ -30,7 +31,13 @@ impl Icae {
     /// Puts the parts together: `autoencoder.encoder` is ICAE's, `slots` are `[slots, hidden]`; of the options
     /// `num_latents` is not used.
     pub fn new(autoencoder: Autoencoder, slots: Tensor<2>, tokenizer: Tokenizer, options: NextMemOptions) -> Self {
-        Self { reader: LatentReader { autoencoder, tokenizer, options }, slots }
+        Self { reader: LatentReader { autoencoder, tokenizer, options, backbone: None }, slots }
+    }
+
+    /// The same with another model that answers from decoded text.
+    pub fn answering_with(mut self, backbone: Autoencoder) -> Self {
+        self.reader.backbone = Some(backbone);
+        self
     }
 
     fn latents(&self, passages: &[&str]) -> Result<Vec<Latents>, ModelError> {
@@ -44,7 +51,7 @@ impl Icae {
             _ => model.encoder_embeds(tokens),
         };
         let (decoder, adapter) = model.encoder();
-        Ok(LatentReader::on_host(encode_slots(decoder, adapter, embeds, &pads, self.slots.clone())))
+        Ok(LatentReader::on_host(encode_slots(decoder, adapter, embeds, &pads, &model.layout, self.slots.clone())))
     }
 }
 
@@ -78,11 +85,18 @@ impl MemoryMethod for Icae {
 ///
 /// # Shapes
 /// - embeds: `[batch, seq, hidden]`, seq may be 0; slots: `[slots, hidden]`; returns `[batch, slots, hidden]`
-pub fn encode_slots(model: &Decoder, adapter: Option<&LoraAdapter>, embeds: Tensor<3>, pads: &[usize], slots: Tensor<2>) -> Tensor<3> {
+pub fn encode_slots(
+    model: &Decoder,
+    adapter: Option<&LoraAdapter>,
+    embeds: Tensor<3>,
+    pads: &[usize],
+    layout: &LatentLayout,
+    slots: Tensor<2>,
+) -> Tensor<3> {
     let ([batch, seq, _], [count, _]) = (embeds.dims(), slots.dims());
     let slots = slots.unsqueeze::<3>().repeat_dim(0, batch);
     let input = if seq == 0 { slots } else { Tensor::cat(vec![embeds, slots], 1) };
-    model.hidden(input, pads, adapter, None).narrow(1, seq, count)
+    model.hidden_at(input, pads, &layout.encoder(seq), adapter, None).narrow(1, seq, count)
 }
 
 /// First values of slots: normal, as large as the embeddings that they stand among (ours).
@@ -130,7 +144,7 @@ mod tests {
         let slots = random_slots(&decoder, 3, 5);
         let encode = |rows: &[Vec<u32>]| {
             let (tokens, pads) = token_tensor(rows, 0, &device);
-            encode_slots(&decoder, None, decoder.embed(tokens), &pads, slots.clone())
+            encode_slots(&decoder, None, decoder.embed(tokens), &pads, &LatentLayout::default(), slots.clone())
         };
         let rows = vec![vec![3, 4, 5, 6, 7], vec![9], vec![8, 7, 1]];
         let together = encode(&rows);
@@ -142,8 +156,8 @@ mod tests {
         }
         // A row without tokens beside others is the same as one alone.
         let (tokens, pads) = token_tensor(&[vec![3, 4], vec![]], 0, &device);
-        let beside = encode_slots(&decoder, None, decoder.embed(tokens), &pads, slots.clone()).narrow(0, 1, 1);
-        let alone = encode_slots(&decoder, None, Tensor::zeros([1, 0, 32], &device), &[0], slots);
+        let beside = encode_slots(&decoder, None, decoder.embed(tokens), &pads, &LatentLayout::default(), slots.clone()).narrow(0, 1, 1);
+        let alone = encode_slots(&decoder, None, Tensor::zeros([1, 0, 32], &device), &[0], &LatentLayout::default(), slots);
         let difference: f32 = (beside - alone).abs().max().into_scalar();
         assert!(difference < 2e-5, "{difference}");
     }

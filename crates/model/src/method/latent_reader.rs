@@ -13,6 +13,8 @@ pub(super) struct LatentReader {
     pub(super) autoencoder: Autoencoder,
     pub(super) tokenizer: Tokenizer,
     pub(super) options: NextMemOptions,
+    /// Who answers from decoded text (DeComp); absent: the decoder itself.
+    pub(super) backbone: Option<Autoencoder>,
 }
 
 impl LatentReader {
@@ -56,12 +58,15 @@ impl LatentReader {
     }
 
     /// The answer prompt with the latents spliced in (official code: `tok[:2] + SoD + latents + <|endoftext|> + tok[2:]`).
-    fn comp_prompt(&self, memory: &Memory, question: &str) -> Result<Tensor<3>, ModelError> {
+    /// Also returns where the latents begin, which the question does not change, and how many they are.
+    fn comp_prompt(&self, memory: &Memory, question: &str) -> Result<(Tensor<3>, [usize; 2]), ModelError> {
         let (mut head, tail) = self.tokenizer.answer_latents_prompt(question)?;
         head.push(self.tokenizer.sod());
         let mut after = vec![self.tokenizer.end_of_text()];
         after.extend(tail);
-        Ok(Tensor::cat(vec![self.autoencoder.embed_ids(&head), self.tensor(memory)?, self.autoencoder.embed_ids(&after)], 1))
+        let latents = self.tensor(memory)?;
+        let places = [head.len(), latents.dims()[1]];
+        Ok((Tensor::cat(vec![self.autoencoder.embed_ids(&head), latents, self.autoencoder.embed_ids(&after)], 1), places))
     }
 
     /// `[latents; SoD]` continued to the end of the text.
@@ -70,10 +75,7 @@ impl LatentReader {
             return Ok(Vec::new());
         }
         let rows = memories.iter().map(|m| self.tensor(m)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(odd) = rows.iter().find(|r| r.dims() != rows[0].dims()) {
-            let (got, expected) = (odd.dims()[1], rows[0].dims()[1]);
-            return Err(ModelError::Unsupported(format!("got memories of {got} and {expected} latents in one batch, expected one size")));
-        }
+        one_size(rows.iter().map(|row| row.dims()[1]))?;
         let options = &self.options;
         let ids = self.autoencoder.decode(
             Tensor::cat(rows, 0),
@@ -94,15 +96,34 @@ impl LatentReader {
         match mode {
             AnswerMode::DeComp => {
                 let texts = self.reconstruct(memories)?;
+                let model = self.backbone.as_ref().unwrap_or(model);
                 answer_from_text(model, &self.tokenizer, &texts, questions, options.max_new_tokens, &options.decoding)
             }
             AnswerMode::Comp => {
                 let rows = memories.iter().zip(questions).map(|(m, q)| self.comp_prompt(m, q)).collect::<Result<Vec<_>, _>>()?;
+                let (rows, places): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+                let [first, count] = places[0];
+                if !model.layout.is_plain() {
+                    one_size(places.iter().map(|[_, count]| *count))?;
+                }
                 let (prompt, pads) = pad_embeds(rows);
-                let ids = model.generate(prompt, &pads, options.max_new_tokens, &self.tokenizer.end_ids(), &options.decoding);
+                let placement = model.layout.decoder(first, count);
+                let ids = model.generate(prompt, &pads, &placement, options.max_new_tokens, &self.tokenizer.end_ids(), &options.decoding);
                 ids.iter().map(|ids| Ok(after_last_answer(&self.tokenizer.decode(ids)?))).collect()
             }
         }
+    }
+}
+
+/// Refuses memories of several sizes in one batch.
+fn one_size(counts: impl Iterator<Item = usize>) -> Result<(), ModelError> {
+    let counts: Vec<usize> = counts.collect();
+    match counts.iter().find(|count| **count != counts[0]) {
+        Some(odd) => {
+            let expected = counts[0];
+            Err(ModelError::Unsupported(format!("got memories of {odd} and {expected} latents in one batch, expected one size")))
+        }
+        None => Ok(()),
     }
 }
 

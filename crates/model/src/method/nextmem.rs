@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnswerMode, Latents, Memory, MemoryMethod, latent_reader::LatentReader, none_for_empty};
+use super::{AnswerMode, IndexHead, Latents, Memory, MemoryMethod, latent_reader::LatentReader, none_for_empty};
 use crate::autoencoder::Autoencoder;
 use crate::error::ModelError;
 use crate::generate::Decoding;
@@ -40,12 +40,25 @@ pub struct NextMemOptions {
 #[derive(Debug)]
 pub struct NextMem {
     reader: LatentReader,
+    index: Option<IndexHead>,
 }
 
 impl NextMem {
     /// Puts the parts together.
     pub fn new(autoencoder: Autoencoder, tokenizer: Tokenizer, options: NextMemOptions) -> Self {
-        Self { reader: LatentReader { autoencoder, tokenizer, options } }
+        Self { reader: LatentReader { autoencoder, tokenizer, options, backbone: None }, index: None }
+    }
+
+    /// The same with another model that answers from decoded text: the untouched backbone, as the paper's textual memory does.
+    pub fn answering_with(mut self, backbone: Autoencoder) -> Self {
+        self.reader.backbone = Some(backbone);
+        self
+    }
+
+    /// The same with a trained index.
+    pub fn indexed_by(mut self, index: Option<IndexHead>) -> Self {
+        self.index = index;
+        self
     }
 
     /// The autoencoder.
@@ -94,6 +107,20 @@ impl MemoryMethod for NextMem {
     }
 
     fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        Ok(self.latents(&none_for_empty(texts))?.iter().map(Latents::mean).collect())
+        let latents = self.latents(&none_for_empty(texts))?;
+        latents.into_iter().map(|latents| self.vector(&Memory::Latents(latents))).collect()
+    }
+
+    fn vector(&self, memory: &Memory) -> Result<Vec<f32>, ModelError> {
+        let latents = memory.latents()?;
+        Ok(self.index.as_ref().map_or_else(|| latents.mean(), |index| index.vector(&latents)))
+    }
+
+    fn query_vectors(&self, queries: &[&str]) -> Result<Option<Vec<Vec<f32>>>, ModelError> {
+        let Some(index) = &self.index else { return Ok(None) };
+        let rows = self.reader.rows(&none_for_empty(queries))?;
+        let model = Autoencoder { encoder: index.query.clone(), layout: index.layout.clone(), ..self.reader.autoencoder.clone() };
+        let latents = LatentReader::on_host(model.encode(&rows, self.reader.options.num_latents));
+        Ok(Some(latents.iter().map(|latents| index.vector(latents)).collect()))
     }
 }

@@ -2,7 +2,7 @@
 
 use nextmem_quant::Scales;
 
-use super::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, none_for_empty};
+use super::{Abilities, AnswerMode, Memory, MemoryMethod, none_for_empty};
 use crate::error::ModelError;
 
 /// Quantises what the inner method encodes; everything else works on the quantised memory.
@@ -53,14 +53,14 @@ impl<M: MemoryMethod> MemoryMethod for Quantized<M> {
     }
 
     fn index(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let memories = self.encode(&none_for_empty(texts))?;
-        Ok(memories
-            .iter()
-            .map(|memory| match memory {
-                Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() }.mean(),
-                Memory::Latents(l) => l.mean(),
-                Memory::Text(_) | Memory::Adapter(_) => Vec::new(),
-            })
-            .collect())
+        self.encode(&none_for_empty(texts))?.iter().map(|memory| self.inner.vector(memory)).collect()
+    }
+
+    fn vector(&self, memory: &Memory) -> Result<Vec<f32>, ModelError> {
+        self.inner.vector(memory)
+    }
+
+    fn query_vectors(&self, queries: &[&str]) -> Result<Option<Vec<Vec<f32>>>, ModelError> {
+        self.inner.query_vectors(queries)
     }
 }

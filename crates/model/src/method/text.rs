@@ -4,6 +4,7 @@ use super::{AnswerMode, Memory, MemoryMethod, latent_reader::after_last_answer};
 use crate::autoencoder::{Autoencoder, token_tensor};
 use crate::error::ModelError;
 use crate::generate::Decoding;
+use crate::layout::Placement;
 use crate::tokenizer::Tokenizer;
 
 /// Width of the hashed bag of tokens that indexes a text.
@@ -91,7 +92,7 @@ pub(super) fn answer_from_text(
     let prompt = |(passage, question): (&String, &&str)| fitting_prompt(tokenizer, passage, question, room);
     let rows = passages.iter().zip(questions).map(prompt).collect::<Result<Vec<_>, _>>()?;
     let (tokens, pads) = token_tensor(&rows, tokenizer.end_of_text(), &backbone.device());
-    let ids = backbone.generate(backbone.embed(tokens), &pads, max_new_tokens, &tokenizer.end_ids(), decoding);
+    let ids = backbone.generate(backbone.embed(tokens), &pads, &Placement::default(), max_new_tokens, &tokenizer.end_ids(), decoding);
     ids.iter().map(|ids| Ok(after_last_answer(&tokenizer.decode(ids)?))).collect()
 }
 

@@ -83,8 +83,9 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
 
 /// The facts behind the passages, if that is what the passages are.
 fn facts(setting: &Setting) -> Vec<Fact> {
-    let Source::Facts(_, seed) = &setting.subject.plan.source else { return Vec::new() };
-    let generator = Facts::new(*seed, Split::Test);
+    let Source::Facts(facts) = &setting.subject.plan.source else { return Vec::new() };
+    let Some(seed) = facts.closed_test_seed() else { return Vec::new() };
+    let generator = Facts::new(seed, Split::Test);
     let facts: Vec<Fact> = (0..setting.passages.len()).map(|i| generator.get(i as u64)).collect();
     if facts.iter().zip(&setting.passages).all(|(fact, passage)| fact.text == *passage) { facts } else { Vec::new() }
 }

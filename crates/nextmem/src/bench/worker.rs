@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
-use nextmem_model::{Autoencoder, Decoding, Encoder, load_adapter, load_decoder};
-use nextmem_training::{Batch, OptimConfig, Stepper, SubstitutionModel, Trainable, substitution_row};
+use nextmem_model::{Autoencoder, Decoding, Encoder, LatentLayout, load_adapter, load_decoder};
+use nextmem_training::{Batch, LatentOptions, OptimConfig, Stepper, SubstitutionModel, Trainable, substitution_row};
 use serde_json::{Value, json};
 
 use super::workload::{Item, Workload};
@@ -32,7 +32,7 @@ fn measure(workload: &Path, out: &Path) -> Result<()> {
     let peak = peak_memory_bytes().map(|peak| peak.saturating_sub(before));
     let load = json!({"seconds": [seconds], "peak_bytes": peak, "weights_bytes": decoder.config().num_params() * if work.dtype == "f32" { 4 } else { 2 }});
     let adapter = load_adapter(&work.adapter, decoder.config(), &device)?;
-    let model = Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: work.sod };
+    let model = Autoencoder { decoder, encoder: Encoder::Adapter(adapter), special: None, sod: work.sod, layout: LatentLayout::default() };
     let bench = Bench { work: &work, model, device };
     let mut results = Vec::new();
     for item in &work.items {
@@ -106,20 +106,15 @@ impl Bench<'_> {
 
     fn stage2(&self, level: usize, rows: &[Vec<u32>]) -> Result<Value> {
         let Encoder::Adapter(adapter) = &self.model.encoder else { anyhow::bail!("stage 2 needs an adapter") };
-        let model = SubstitutionModel {
-            trainable: Trainable { full: None, adapter: Some(adapter.clone()), special: None },
-            decoder: self.model.decoder.clone(),
-            special: None,
-            sod: self.work.sod,
-            detach: true,
-        };
+        let trainable = Trainable { full: None, adapter: Some(adapter.clone()), special: None };
+        let model = SubstitutionModel::new(trainable, self.model.decoder.clone(), None, self.work.sod, LatentOptions::default());
         // The peer's optimizer: AdamW with a constant rate.
         let optim = OptimConfig { learning_rate: 1e-4, min_lr_ratio: 1.0, clip_norm: 0.0, ..OptimConfig::example() };
         // On the CPU as in our experiments: a thread for every part of the batch.
         let shards = if self.work.backend == "flex" { self.work.threads.min(rows.len()) } else { 1 };
         let mut stepper = Stepper::new(model, &optim, usize::MAX, shards);
         let rows = rows.iter().map(|x| substitution_row(x, level, self.work.block, self.work.sod, self.work.eot)).collect();
-        let batch = Batch { level, rows };
+        let batch = Batch::new(level, rows);
         let mut first = None;
         let (seconds, _) = self.time(|| {
             let loss = stepper.step(batch.clone())?;

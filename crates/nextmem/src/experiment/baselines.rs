@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use nextmem_model::{BgeConfig, Bm25Config, MeanPooledConfig};
-use nextmem_training::{DypragConfig, IcaeConfig};
+use nextmem_training::{DypragConfig, IcaeConfig, SubstitutionConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{DataConfig, StageName};
@@ -34,7 +34,7 @@ impl BaselinesConfig {
     ///
     /// # Errors
     /// What, got, expected.
-    pub fn check(&self, data: &DataConfig) -> Result<()> {
+    pub fn check(&self, data: &DataConfig, stage2: Option<&SubstitutionConfig>) -> Result<()> {
         if let Some(bm25) = &self.bm25 {
             let sane = bm25.k1 >= 0.0 && (0.0..=1.0).contains(&bm25.b) && bm25.epsilon >= 0.0;
             if !sane || ![bm25.k1, bm25.epsilon].iter().all(|v| v.is_finite()) {
@@ -47,6 +47,18 @@ impl BaselinesConfig {
             check_lora("baselines.icae.lora", &icae.lora)?;
             if icae.slots == 0 {
                 bail!("baselines.icae.slots: got 0, expected at least 1; as many as method.nextmem.num_latents make a fair row");
+            }
+            match stage2 {
+                Some(stage2) if icae.as_stage2 && (stage2.levels != icae.slots || stage2.steps_before_last() >= icae.steps) => bail!(
+                    "baselines.icae.as_stage2: got slots {}, steps {}; expected train.substitution.levels = {} slots and more than the {} \
+                     steps below its last level",
+                    icae.slots,
+                    icae.steps,
+                    stage2.levels,
+                    stage2.steps_before_last()
+                ),
+                None if icae.as_stage2 => bail!("baselines.icae.as_stage2: got true, but there is no [train.substitution]; remove it"),
+                _ => {}
             }
         }
         if let Some(dyprag) = &self.dyprag {
@@ -71,7 +83,9 @@ impl BaselinesConfig {
         match stage {
             StageName::Icae => self.icae.is_some(),
             StageName::Dyprag => self.dyprag.is_some(),
-            StageName::Pretrain | StageName::Reconstruction | StageName::Substitution => false,
+            StageName::Pretrain | StageName::Reconstruction | StageName::Substitution | StageName::Reader | StageName::Index => {
+                false
+            }
         }
     }
 }

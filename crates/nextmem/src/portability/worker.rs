@@ -12,7 +12,7 @@ use burn::train::LearnerModel;
 use nextmem_model::{Autoencoder, Decoding, Encoder, token_tensor};
 use nextmem_quant::{Nf4Latents, Scales};
 use nextmem_training::{
-    Batch, Objective, OptimConfig, Stepper, SubstitutionModel, TokenModel, Trainable, reconstruction_row, substitution_row,
+    LatentOptions,    Batch, Objective, OptimConfig, Stepper, SubstitutionModel, TokenModel, Trainable, reconstruction_row, substitution_row,
 };
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +188,7 @@ impl Model<'_> {
     /// Stage 1 with all parameters.
     fn stage1(&self) -> TokenModel {
         let trainable = Trainable { full: Some(self.model.decoder.clone()), adapter: None, special: None };
-        TokenModel { trainable, frozen: None, sod: self.job.sod }
+        TokenModel::new(trainable, None, self.job.sod)
     }
 
     /// Stage 2 with what encodes here: an adapter, or all parameters.
@@ -198,13 +198,8 @@ impl Model<'_> {
             Encoder::Full(full) => Trainable { full: Some((**full).clone()), adapter: None, special: None },
             Encoder::Bare => Trainable { full: Some(self.model.decoder.clone()), adapter: None, special: None },
         };
-        SubstitutionModel {
-            trainable,
-            decoder: self.model.decoder.clone(),
-            special: self.model.special.clone(),
-            sod: self.job.sod,
-            detach: true,
-        }
+        let Autoencoder { decoder, special, .. } = self.model.clone();
+        SubstitutionModel::new(trainable, decoder, special, self.job.sod, LatentOptions::default())
     }
 
     fn batch(&self, level: usize) -> Batch {
@@ -213,7 +208,7 @@ impl Model<'_> {
             0 => reconstruction_row(x, sod, eot, false),
             _ => substitution_row(x, level, block, sod, eot),
         };
-        Batch { level, rows: self.job.rows.iter().map(row).collect() }
+        Batch::new(level, self.job.rows.iter().map(row).collect())
     }
 
     fn gradients<M: Objective + LearnerModel>(&self, model: &M, level: usize, stage: &str) -> Vec<Line> {

@@ -8,8 +8,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use nextmem_model::{Decoder, DecoderConfig, LoraAdapter};
 use nextmem_training::{
-    LevelSchedule, LoopConfig, Observer, OptimConfig, Row, RowSource, Stage, SubstitutionConfig, TrainError, Trainable, reconstruction_row,
-    substitution_row,
+    Level, Levels, LoopConfig, Observer, OptimConfig, Rates, Row, RowSource, Stage, SubstitutionConfig, TrainError, Trainable,
+    reconstruction_row, substitution_row,
 };
 use serde_json::Value;
 
@@ -74,30 +74,39 @@ pub fn lora(adapter: LoraAdapter, special: Option<Tensor<2>>) -> Trainable {
 #[derive(Clone)]
 pub struct FixedRows {
     pub texts: Vec<Vec<u32>>,
-    pub levels: Option<SubstitutionConfig>,
+    pub levels: Option<(SubstitutionConfig, Arc<Levels>)>,
     /// From this place on, the rows cannot be read.
     pub broken_from: Option<u64>,
 }
 
 impl FixedRows {
     pub fn new(texts: Vec<Vec<u32>>, levels: Option<SubstitutionConfig>) -> Self {
-        Self { texts, levels, broken_from: None }
+        Self { texts, levels: levels.map(|config| (config.clone(), Arc::new(Levels::new(&config, 0)))), broken_from: None }
     }
 }
 
 impl RowSource for FixedRows {
-    fn level(&self, step: usize) -> usize {
-        self.levels.as_ref().map_or(0, |l| l.level(step, 0))
+    fn level(&self, step: usize) -> Level {
+        self.levels.as_ref().map_or(Level::PLAIN, |(_, levels)| levels.level(step))
     }
-    fn row(&self, place: u64, level: usize) -> Result<Row, TrainError> {
+    fn row(&self, place: u64, level: Level) -> Result<Row, TrainError> {
         if self.broken_from.is_some_and(|from| place >= from) {
             return Err(TrainError::Data(format!("row {place} is broken on purpose")));
         }
         let x = &self.texts[(place % self.texts.len() as u64) as usize];
         Ok(match &self.levels {
             None => reconstruction_row(x, SOD, EOT, false),
-            Some(config) => substitution_row(x, level, config.block_tokens, SOD, EOT),
+            Some((config, _)) => substitution_row(x, level.latents, config.block_tokens, SOD, EOT),
         })
+    }
+    fn observe(&self, latents: usize, loss: f32) {
+        self.levels.iter().for_each(|(_, levels)| levels.observe(latents, loss));
+    }
+    fn state(&self) -> serde_json::Value {
+        self.levels.as_ref().map(|(_, levels)| levels.state()).unwrap_or_default()
+    }
+    fn restore(&self, state: &serde_json::Value) {
+        self.levels.iter().for_each(|(_, levels)| levels.restore(state));
     }
 }
 
@@ -110,38 +119,29 @@ impl Observer for Quiet {
 }
 
 pub fn optim(learning_rate: f64, batch_size: usize) -> OptimConfig {
-    OptimConfig {
-        learning_rate,
-        warmup_steps: 0,
-        min_lr_ratio: 0.1,
-        weight_decay: 0.0,
-        beta_1: 0.9,
-        beta_2: 0.98,
-        clip_norm: 1.0,
-        batch_size,
-        accumulation: 1,
-    }
+    OptimConfig { learning_rate, batch_size, ..OptimConfig::example() }
 }
 
 pub fn substitution(levels: usize, block_tokens: usize, steps_per_level: usize, steps_last_level: usize) -> SubstitutionConfig {
-    let schedule = LevelSchedule::Progressive;
-    SubstitutionConfig {
-        levels,
-        block_tokens,
-        schedule,
-        steps_per_level,
-        steps_last_level,
-        detach: true,
-        lora: None,
-        optim: optim(1e-3, 1),
-    }
+    SubstitutionConfig::plain(levels, block_tokens, steps_per_level, steps_last_level, optim(1e-3, 1))
 }
 
 /// A stage that logs and saves every `every` steps.
 pub fn stage<M>(dir: &Path, steps: usize, every: usize, optim: OptimConfig, rows: FixedRows) -> Stage<M> {
     let run = LoopConfig { log_every: every, checkpoint_every: every, ..LoopConfig::default() };
     let (name, dir) = ("test", dir.to_owned());
-    Stage { name, dir, steps, optim, run, rows: Arc::new(rows), validate: None, observer: Arc::new(Quiet) }
+    Stage {
+        name,
+        dir,
+        steps,
+        optim,
+        rates: Rates::default(),
+        run,
+        rows: Arc::new(rows),
+        last_level: 0,
+        validate: None,
+        observer: Arc::new(Quiet),
+    }
 }
 
 /// Every trained value, in the order of the module.

@@ -1,0 +1,205 @@
+//! The level of every step of stage 2: its latents, and how much of a text it takes.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use crate::config::{LevelSchedule, Progress, SubstitutionConfig};
+use crate::stream::{mix, unit};
+
+/// What the rows of a step are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Latents in front of every row.
+    pub latents: usize,
+    /// Most tokens of a text; of a longer one a window is taken.
+    pub window: usize,
+    /// Tokens of the text that the latents stand for; what follows them stays text.
+    pub covered: usize,
+    /// Most rows of a pass; short ones are cheap, so that lower levels may have more.
+    pub rows: usize,
+}
+
+impl Level {
+    /// Rows without latents, of whole texts.
+    pub const PLAIN: Self = Self { latents: 0, window: usize::MAX, covered: 0, rows: usize::MAX };
+
+    /// Whole texts behind a number of latents, nothing left as text.
+    pub fn whole(latents: usize) -> Self {
+        Self { latents, window: usize::MAX, covered: usize::MAX, rows: usize::MAX }
+    }
+}
+
+/// The levels of a stage. Without a gate a level is a pure function of its step; with one it also depends on the losses before it,
+/// which a checkpoint holds.
+pub struct Levels {
+    config: SubstitutionConfig,
+    ladder: Vec<usize>,
+    seed: u64,
+    gate: Mutex<Gate>,
+}
+
+/// Where a gated progress is.
+#[derive(Default)]
+struct Gate {
+    /// The rung of the ladder.
+    rung: usize,
+    /// Steps at it.
+    steps: usize,
+    /// The newest losses at it.
+    losses: VecDeque<f32>,
+}
+
+impl Levels {
+    /// The levels of a configuration.
+    pub fn new(config: &SubstitutionConfig, seed: u64) -> Self {
+        Self { config: config.clone(), ladder: config.ladder(), seed, gate: Mutex::default() }
+    }
+
+    /// The level of a step; with a gate every step before it must have been observed.
+    pub fn level(&self, step: usize) -> Level {
+        let draw = mix(mix(self.seed, 0x1e7e1), step as u64);
+        let (newest, last) = (self.rung(step), self.ladder.len() - 1);
+        let replayed = newest > 0 && unit(draw) < self.config.replay;
+        let rung = if replayed { (mix(draw, 1) % newest as u64) as usize } else { newest };
+        let latents = self.ladder[rung];
+        let covered = latents.saturating_mul(self.config.block_tokens);
+        let rows = self.config.rows_by_level.as_ref().map_or(usize::MAX, |rows| rows[rung]);
+        let window = if self.config.progress == Progress::Length && rung < last { covered } else { usize::MAX };
+        if self.config.any_k {
+            return Level { latents: 1 + (mix(draw, 2) % latents as u64) as usize, window, covered: usize::MAX, rows };
+        }
+        Level { latents, window, covered, rows }
+    }
+
+    /// The rung of a step, replays apart.
+    fn rung(&self, step: usize) -> usize {
+        let last = self.ladder.len() - 1;
+        if self.config.gate.is_some() {
+            return self.gate.lock().unwrap_or_else(|e| e.into_inner()).rung;
+        }
+        let before_last = self.config.steps_before_last();
+        let progressive = if step >= before_last { last } else { step / self.config.steps_per_level };
+        match self.config.schedule {
+            LevelSchedule::Progressive => progressive,
+            LevelSchedule::AllAtOnce => last,
+            LevelSchedule::Reversed if step >= before_last => last,
+            LevelSchedule::Reversed => last - progressive,
+            LevelSchedule::Random => (mix(self.seed, step as u64) % self.ladder.len() as u64) as usize,
+        }
+    }
+
+    /// Takes note of a step and its loss.
+    pub fn observe(&self, latents: usize, loss: f32) {
+        let Some(config) = self.config.gate else { return };
+        let mut gate = self.gate.lock().unwrap_or_else(|e| e.into_inner());
+        let last = self.ladder.len() - 1;
+        if gate.rung == last {
+            return;
+        }
+        gate.steps += 1;
+        // A replayed level says nothing about the newest one; a drawn number of latents does.
+        if latents == self.ladder[gate.rung] || self.config.any_k {
+            gate.losses.push_back(loss);
+        }
+        while gate.losses.len() > config.window {
+            gate.losses.pop_front();
+        }
+        let mean = gate.losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / gate.losses.len().max(1) as f64;
+        let learnt = gate.losses.len() == config.window && mean <= config.loss;
+        if learnt || gate.steps >= self.config.steps_per_level {
+            *gate = Gate { rung: gate.rung + 1, ..Gate::default() };
+        }
+    }
+
+    /// What a checkpoint keeps, bit for bit; null without a gate.
+    pub fn state(&self) -> Value {
+        if self.config.gate.is_none() {
+            return Value::Null;
+        }
+        let gate = self.gate.lock().unwrap_or_else(|e| e.into_inner());
+        json!({"rung": gate.rung, "steps": gate.steps, "losses": gate.losses.iter().map(|loss| loss.to_bits()).collect::<Vec<_>>()})
+    }
+
+    /// Goes on from what [`state`](Self::state) kept; anything else starts at the first level.
+    pub fn restore(&self, state: &Value) {
+        let number = |key: &str| state[key].as_u64().unwrap_or(0) as usize;
+        let losses = state["losses"].as_array().into_iter().flatten();
+        let losses = losses.filter_map(|bits| Some(f32::from_bits(u32::try_from(bits.as_u64()?).ok()?))).collect();
+        let gate = Gate { rung: number("rung").min(self.ladder.len() - 1), steps: number("steps"), losses };
+        *self.gate.lock().unwrap_or_else(|e| e.into_inner()) = gate;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{GateConfig, OptimConfig};
+
+    fn config() -> SubstitutionConfig {
+        SubstitutionConfig::plain(3, 4, 2, 3, OptimConfig::example())
+    }
+
+    fn latents(config: &SubstitutionConfig, steps: usize) -> Vec<usize> {
+        let levels = Levels::new(config, 1);
+        (0..steps).map(|step| levels.level(step).latents).collect()
+    }
+
+    #[test]
+    fn levels_of_every_schedule() {
+        let of = |schedule| latents(&SubstitutionConfig { schedule, ..config() }, 7);
+        assert_eq!(config().steps(), 7);
+        assert_eq!(of(LevelSchedule::Progressive), [1, 1, 2, 2, 3, 3, 3]);
+        assert_eq!(of(LevelSchedule::AllAtOnce), [3; 7]);
+        assert_eq!(of(LevelSchedule::Reversed), [3, 3, 2, 2, 3, 3, 3]);
+        let random = latents(&SubstitutionConfig { schedule: LevelSchedule::Random, ..config() }, 300);
+        assert!((1..=3).all(|k| random.iter().filter(|l| **l == k).count() > 60));
+    }
+
+    #[test]
+    fn windows_ladders_and_any_number_of_latents() {
+        let length = SubstitutionConfig { progress: Progress::Length, latents_by_level: Some(vec![1, 3]), rows_by_level: Some(vec![9, 2]), ..config() };
+        assert_eq!(length.steps(), 5);
+        let levels = Levels::new(&length, 1);
+        assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9 });
+        assert_eq!(levels.level(2), Level { latents: 3, window: usize::MAX, covered: 12, rows: 2 });
+        assert_eq!(Levels::new(&config(), 1).level(0), Level { latents: 1, window: usize::MAX, covered: 4, rows: usize::MAX });
+        let any = SubstitutionConfig { any_k: true, schedule: LevelSchedule::AllAtOnce, ..config() };
+        let drawn = latents(&any, 300);
+        assert!((1..=3).all(|k| drawn.iter().filter(|l| **l == k).count() > 60));
+        assert!((0..9).all(|step| Levels::new(&any, 1).level(step).covered == usize::MAX));
+    }
+
+    #[test]
+    fn replay_returns_to_lower_levels() {
+        let replay = SubstitutionConfig { replay: 0.5, steps_last_level: 400, ..config() };
+        let last = latents(&replay, 404)[4..].to_vec();
+        let share = last.iter().filter(|l| **l < 3).count();
+        assert!((140..260).contains(&share), "{share}");
+        assert!(last.contains(&1) && last.contains(&2));
+    }
+
+    #[test]
+    fn a_gate_moves_on_by_loss_or_by_steps_and_resumes() {
+        let gated = SubstitutionConfig { gate: Some(GateConfig { loss: 0.5, window: 2 }), steps_per_level: 4, ..config() };
+        let run = |levels: &Levels, losses: &[f32]| -> Vec<usize> {
+            losses.iter().enumerate().map(|(step, loss)| {
+                let latents = levels.level(step).latents;
+                levels.observe(latents, *loss);
+                latents
+            }).collect()
+        };
+        let losses = [0.9, 0.4, 0.5, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1];
+        let whole = run(&Levels::new(&gated, 1), &losses);
+        // Learnt after three steps; the second level's four steps are used up.
+        assert_eq!(whole, [1, 1, 1, 2, 2, 2, 2, 3, 3]);
+        for cut in 0..losses.len() {
+            let (first, second) = (Levels::new(&gated, 1), Levels::new(&gated, 1));
+            run(&first, &losses[..cut]);
+            second.restore(&first.state());
+            assert_eq!(run(&second, &losses[cut..]), whole[cut..], "after {cut} steps");
+        }
+    }
+}
