@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 mod config;
 mod controls;
+mod cramming;
 mod first_error;
 mod latents;
 mod length;
@@ -46,7 +47,7 @@ const VERSION: u32 = 1;
 pub struct Options {
     /// The run's directory, like results/quickstart; its weights must be there
     run: PathBuf,
-    /// noise, length, segments, storage, first-error, controls, latents, rate-distortion, or all of them
+    /// noise, length, segments, storage, first-error, controls, cramming, latents, rate-distortion, or all of them
     name: String,
     /// Passages per condition, the first ones of the run's test set [default: 100]
     #[arg(long)]
@@ -70,13 +71,14 @@ struct Analysis {
 }
 
 /// All of them, in the order in which `all` runs them.
-const ANALYSES: [Analysis; 8] = [
+const ANALYSES: [Analysis; 9] = [
     Analysis { name: "noise", several_runs: false, run: noise::run },
     Analysis { name: "length", several_runs: false, run: length::run },
     Analysis { name: "segments", several_runs: false, run: segments::run },
     Analysis { name: "storage", several_runs: false, run: storage::run },
     Analysis { name: "first-error", several_runs: false, run: first_error::run },
     Analysis { name: "controls", several_runs: false, run: controls::run },
+    Analysis { name: "cramming", several_runs: false, run: cramming::run },
     Analysis { name: "latents", several_runs: true, run: latents::run },
     Analysis { name: "rate-distortion", several_runs: true, run: rate_distortion::run },
 ];

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::analysis::AnalysisConfig;
 use crate::facts_source::FactsConfig;
+use crate::methods::Controls;
 use nextmem_eval::bertscore::BertScoreConfig;
 use nextmem_eval::judge::JudgeConfig;
 use nextmem_model::{Decoding, TooLong};
@@ -231,6 +232,10 @@ pub struct NextMemConfig {
     /// Who answers from decoded text (DeComp): `"backbone"`, untouched, or `"decoder"`, as it was trained.
     #[serde(default)]
     pub decomp_reader: DecompReader,
+    /// Most gradient steps of write-time refinement (0: none); above 0 the tables have a row "+ refine" beside NextMem's own,
+    /// which is not the paper's method.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub refine_steps: usize,
     /// Longest reconstruction or answer in tokens.
     #[serde(default = "defaults::max_new_tokens")]
     pub max_new_tokens: usize,
@@ -258,6 +263,7 @@ impl Default for NextMemConfig {
             max_input_tokens: defaults::max_input_tokens(),
             too_long: TooLong::Refuse,
             decomp_reader: DecompReader::Backbone,
+            refine_steps: 0,
             max_new_tokens: defaults::max_new_tokens(),
             decoding: Decoding::Greedy,
         }
@@ -351,6 +357,9 @@ pub struct EvalConfig {
     /// Seed of generated test items; absent: the experiment's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// `"all"`: rows that remember nothing or all of a passage, beside the others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub controls: Controls,
     /// Passages encoded, decoded or answered at once.
     #[serde(default = "defaults::eval_batch")]
     pub batch_size: usize,
@@ -366,7 +375,7 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { seed: None, batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
+        Self { seed: None, controls: Controls::None, batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
     }
 }
 

@@ -6,13 +6,14 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use nextmem_model::{AnswerMode, Latents, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, cosine};
+use nextmem_model::{AnswerMode, Memory, MemoryFile, MemoryMethod, MemoryRecord, NextMem, NextMemOptions, cosine};
 use nextmem_quant::Scales;
 
 use crate::cli::{BadInput, Model};
 use crate::device;
 use crate::experiment::{DecompReader, DeviceConfig, NextMemConfig};
 use crate::hub::advice;
+use crate::methods::refined;
 use crate::outputs::ensure_writable;
 use crate::parts::{Parts, assemble, finished, index_head};
 use crate::progress::Bars;
@@ -148,6 +149,11 @@ pub struct EncodeOptions {
     /// Quantise to NF4
     #[arg(long)]
     nf4: bool,
+    /// Optimise each memory for up to N gradient steps, until it decodes to its text exactly (not the paper's method)
+    ///
+    /// With --nf4 a memory is optimised so that it survives NF4. The table says which memories are exact: a check of each one.
+    #[arg(long, value_name = "N")]
+    refine: Option<usize>,
     /// Keep the texts in the file too
     #[arg(long)]
     keep_text: bool,
@@ -162,7 +168,9 @@ pub struct EncodeOptions {
 /// Texts into a file of memories, with a table of their sizes.
 pub fn encode(options: &EncodeOptions) -> Result<()> {
     ensure_writable(&options.out)?;
-    let mut partial = Partial::of(&options.out)?;
+    let scales = options.nf4.then_some(Scales::Absmax);
+    let way = options.refine.map(|steps| format!("refine{steps}{}", if options.nf4 { "nf4" } else { "" }));
+    let mut partial = Partial::of(&options.out, way.as_deref())?;
     let inputs = match &options.from {
         Some(path) => inputs::read(path)?,
         None => inputs::given(&options.texts),
@@ -174,11 +182,20 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
         inputs::usable(inputs, "is too long", "--skip-too-long", options.skip_too_long, |input| too_long(&opened.nextmem, &input.text))?;
     let mut dense = partial.read(&opened, &inputs, AT_ONCE);
     let mut packed = in_nf4(&dense)?;
+    // Of memories that an earlier call refined nothing is known any more.
+    let mut exact: Vec<Option<Option<usize>>> = vec![None; dense.len()];
     let bar = Bars::new("encode");
     bar.begin(dense.len(), inputs.len());
     for chunk in inputs[dense.len()..].chunks(AT_ONCE) {
         let passages: Vec<&str> = chunk.iter().map(|input| input.text.as_str()).collect();
-        let latents = opened.nextmem.encode(&passages)?;
+        let latents = match options.refine {
+            None => opened.nextmem.encode(&passages)?,
+            Some(steps) => {
+                let (latents, steps): (Vec<_>, Vec<_>) = refined(&opened.nextmem, &passages, steps, scales)?.into_iter().unzip();
+                exact.extend(steps.into_iter().map(Some));
+                latents
+            }
+        };
         packed.extend(in_nf4(&latents)?);
         dense.extend(latents);
         partial.keep(&opened, &inputs, &mut dense)?;
@@ -186,10 +203,24 @@ pub fn encode(options: &EncodeOptions) -> Result<()> {
     }
     bar.finish("done");
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["id", "text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"]);
-    for ((Input { id, text, .. }, dense), nf4) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN) {
+    let columns = ["id", "text", "UTF-8 bytes", "bf16 bytes", "NF4 bytes"].into_iter().chain(options.refine.map(|_| "exact copy"));
+    table.load_style(UTF8_FULL_CONDENSED).set_header(columns.collect::<Vec<_>>());
+    for (row_number, ((Input { id, text, .. }, dense), nf4)) in inputs.iter().zip(&dense).zip(&packed).take(SHOWN).enumerate() {
         let short: String = cell(text).chars().take(48).collect();
-        table.add_row([cell(id).into_owned(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()]);
+        let mut row =
+            vec![cell(id).into_owned(), short, text.len().to_string(), dense.size_bytes().to_string(), nf4.size_bytes().to_string()];
+        if options.refine.is_some() {
+            row.push(match exact.get(row_number).copied().flatten() {
+                Some(Some(steps)) => format!("after {steps} steps"),
+                Some(None) => "no".into(),
+                None => "not checked again".into(),
+            });
+        }
+        table.add_row(row);
+    }
+    if options.refine.is_some() {
+        let known: Vec<Option<usize>> = exact.iter().flatten().copied().collect();
+        eprintln!("{} of {} memories decode to their text exactly", known.iter().flatten().count(), known.len());
     }
     let more = inputs.len().saturating_sub(SHOWN);
     let records = inputs.into_iter().map(|Input { id, text, .. }| MemoryRecord { id, text: options.keep_text.then_some(text) }).collect();
@@ -259,12 +290,4 @@ pub fn search(model: &Model, file: &Path, query: &str, top: usize) -> Result<()>
 /// Memories with latents, in NF4.
 fn in_nf4(memories: &[Memory]) -> Result<Vec<Memory>> {
     memories.iter().map(|memory| Ok(memory.in_nf4(Scales::Absmax)?)).collect()
-}
-
-fn dense(memory: &Memory) -> Latents {
-    match memory {
-        Memory::Latents(latents) => latents.clone(),
-        Memory::Nf4(l) => Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() },
-        Memory::Text(_) | Memory::Adapter(_) => Latents { values: Vec::new(), num_latents: 0, hidden_size: 0 },
-    }
 }

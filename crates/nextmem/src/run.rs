@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use nextmem_data::{QaItem, RetrievalItem};
+use nextmem_data::{QaItem, RetrievalItem, Split};
 use nextmem_eval::{Task, predict_qa, predict_reconstruction, predict_retrieval, sample_file};
 use nextmem_model::{
     AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, LatentLayout, MeanPooled, MemoryMethod, NextMem, NextMemOptions,
@@ -16,9 +16,11 @@ use nextmem_quant::Scales;
 use crate::bertscore::score_run;
 use crate::experiment::{DecompReader, Experiment};
 use crate::hub::located;
+use crate::methods::{Control, ControlKind, Controls, RefinedNextMem};
 use crate::parts::{Parts, after_stage1, assemble, encoder, index_head, load_backbone};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
+use crate::rate;
 use crate::run_dir::{RunDir, peak_memory_mib};
 use crate::sample_set::SampleSet;
 use crate::sample_set::identity::Identity;
@@ -50,6 +52,9 @@ pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
         eprintln!("no [eval] task: nothing to predict");
     } else {
         evaluate(plan, dir, &parts, device)?;
+        if not_writable(dir.root()).is_none() {
+            rate::write(plan, dir, &parts)?;
+        }
         let scored = score(dir.root(), &Wanted::default())?;
         println!("{}\n{}", scored.tables, scored.summary);
     }
@@ -74,11 +79,15 @@ pub fn options(e: &Experiment) -> NextMemOptions {
     }
 }
 
+/// Held-out passages that stand for others in the controls.
+const CONTROL_PASSAGES: usize = 64;
+
 /// A row of the tables: its name in file names, and what makes it.
 type Row = (String, Box<dyn MemoryMethod>);
 
 /// The rows of every table: the text itself, dense latents, NF4 when the experiment quantises, and the baselines.
-fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
+fn methods(plan: &Plan, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
+    let e = &plan.experiment;
     let (autoencoder, tokenizer) = assemble(parts, device)?;
     // The oracle answers with the untouched backbone, as the paper's textual memory does.
     let (backbone, _) = assemble(&Parts { backbone: parts.backbone.clone(), ..Parts::default() }, device)?;
@@ -93,6 +102,20 @@ fn methods(e: &Experiment, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
         let method = method.indexed_by(index.clone());
         if apart { method.answering_with(backbone.clone()) } else { method }
     });
+    let own = || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e)).indexed_by(index.clone());
+    if nextmem.refine_steps > 0 {
+        let scales = e.quant.as_ref().map(|quant| if quant.scales { Scales::Absmax } else { Scales::None });
+        with_quantized(&mut rows, e, ["dense-refined", "sparse-refined"], || {
+            let inner = if apart { own().answering_with(backbone.clone()) } else { own() };
+            RefinedNextMem { inner, steps: nextmem.refine_steps, nf4: scales }
+        });
+    }
+    if e.eval.controls == Controls::All {
+        let others = plan.source.held_out(Split::Valid, CONTROL_PASSAGES)?;
+        for kind in ControlKind::ALL {
+            rows.push((kind.row().into(), Box::new(Control { kind, nextmem: own(), others: others.clone() })));
+        }
+    }
 
     // The paper's ablation of `[SoD]` is one of NextMem.
     let options = NextMemOptions { decode_with_sod: true, ..options(e) };
@@ -194,7 +217,7 @@ fn asked(plan: &Plan) -> Result<Vec<(Task, String, Items)>> {
 fn evaluate(plan: &Plan, dir: &RunDir, parts: &Parts, device: &Device) -> Result<()> {
     let e = &plan.experiment;
     let batch = e.eval.batch_size;
-    let (asked, methods) = (asked(plan)?, methods(e, parts, device)?);
+    let (asked, methods) = (asked(plan)?, methods(plan, parts, device)?);
     let mut jobs = Vec::new();
     for (name, method) in &methods {
         for (task, dataset, items) in &asked {

@@ -11,6 +11,7 @@ use crate::bertscore::bertscores;
 use crate::experiment::TaskConfig;
 use crate::judge::judge_scores;
 use crate::plan::tasks;
+use crate::rate;
 use crate::reproduce::tables;
 use crate::run_dir::{DirLock, RunDir, read_json};
 use crate::sample_set::identity::{Identity, are_of, hashes};
@@ -100,7 +101,8 @@ pub fn score(root: &Path, wanted: &Wanted) -> Result<Scored> {
     let backbone = read_json(&dir.join("manifest.json"))
         .and_then(|m| m["backbone"].as_str().map(String::from))
         .unwrap_or_else(|| "unknown backbone".into());
-    let scored = Scored { tables: markdown(&scores, &e.name, &backbone), summary: summary(&e.name, &scores) };
+    let tables = markdown(&scores, &e.name, &backbone) + &rate::markdown(&rate::read(root));
+    let scored = Scored { tables, summary: summary(&e.name, &scores) };
     match read_only {
         // What was run elsewhere, or by somebody else, can still be looked at.
         Some(reason) => eprintln!("note: {}: {reason}; the tables are printed and not written", root.display()),

@@ -3,13 +3,13 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use nextmem_model::{Decoder, LatentLayout, LoraAdapter, SpecialDelta, encode_embeds, encode_slots, token_tensor};
-use nextmem_quant::Nf4Latents;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::batch::{Batch, Row};
 use crate::config::{LatentNoise, SubstitutionConfig};
 use crate::objective::{Objective, Trainable, embed, hidden_after_latents, learner_steps, loss_after_latents, next_token_loss, right_padded};
+use crate::refine::through_nf4;
 use crate::stream::mix;
 
 /// What of a [`SubstitutionConfig`] the losses depend on; the default is the paper's.
@@ -180,15 +180,7 @@ impl SubstitutionModel {
                 };
                 seeded.flat_map(noise).collect()
             }
-            LatentNoise::Nf4(scales) => {
-                let memories = values();
-                let round_trip = |memory: &[f32]| match Nf4Latents::quantize(memory, count, hidden, scales) {
-                    Ok(packed) => packed.dequantize().iter().zip(memory).map(|(q, v)| q - v).collect(),
-                    // No number: the loss says so.
-                    Err(_) => vec![f32::NAN; memory.len()],
-                };
-                memories.chunks(count * hidden).flat_map(round_trip).collect()
-            }
+            LatentNoise::Nf4(scales) => return through_nf4(latents, scales, [count, hidden]),
         };
         let difference = Tensor::<3>::from_data(TensorData::new(difference, [rows, count, hidden]), &latents.clone().inner().device());
         latents + Tensor::from_inner(difference)

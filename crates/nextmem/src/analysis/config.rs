@@ -23,6 +23,26 @@ pub struct AnalysisConfig {
     pub latents: LatentsConfig,
     /// `first-error`.
     pub first_error: FirstErrorConfig,
+    /// `cramming`.
+    pub cramming: CrammingConfig,
+}
+
+/// Latents optimised directly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrammingConfig {
+    /// Numbers of latents.
+    pub latents: Vec<usize>,
+    /// Most gradient steps.
+    pub steps: usize,
+    /// Rate of Adam as a share of the latents' root mean square.
+    pub learning_rate: f64,
+}
+
+impl Default for CrammingConfig {
+    fn default() -> Self {
+        Self { latents: vec![20, 10, 5, 3, 1], steps: 300, learning_rate: 0.05 }
+    }
 }
 
 /// Gaussian noise on the latents.
@@ -77,6 +97,7 @@ impl Default for AnalysisConfig {
             segments: SegmentsConfig::default(),
             latents: LatentsConfig::default(),
             first_error: FirstErrorConfig::default(),
+            cramming: CrammingConfig::default(),
         }
     }
 }

@@ -26,12 +26,15 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// `OUT.partial`.
+    /// `OUT.partial`, or `OUT.WAY.partial` for another way to encode, which must not go on from this one's.
     ///
     /// # Errors
     /// [`BadInput`](crate::cli::BadInput) where no such file can be written.
-    pub fn of(out: &Path) -> Result<Self> {
+    pub fn of(out: &Path, way: Option<&str>) -> Result<Self> {
         let mut name = OsString::from(out);
+        if let Some(way) = way {
+            name.push(format!(".{way}"));
+        }
         name.push(".partial");
         let path = PathBuf::from(name);
         ensure_writable(&path)?;

@@ -7,13 +7,14 @@ use anyhow::{Context, Result};
 use crate::experiment::StageName;
 
 /// Files at the top of a run.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "experiment.toml",
     "resolved.toml",
     "manifest.json",
     "scores.json",
     "scored.json",
     "bertscore.json",
+    "rate.json",
     "table.md",
     "table.csv",
     "table.tex",
@@ -115,7 +116,7 @@ fn stage(name: &str) -> Option<&str> {
 fn owned_folder(name: &str) -> bool {
     let top = name.split('/').next().unwrap_or(name);
     match stage(name) {
-        Some(rest) => ["", "weights", "checkpoint"].contains(&rest),
+        Some(rest) => ["", "weights", "weights/decoder", "checkpoint"].contains(&rest),
         // The judge keeps answers in folders of its own.
         None => top == "hf" || FOLDERS.iter().any(|(folder, _)| *folder == top),
     }
@@ -136,8 +137,8 @@ fn owned(name: &str) -> bool {
     };
     match stage(folder) {
         Some("") => ["done.json", "fingerprint", "metrics.jsonl"].contains(&file) || unfinished,
-        Some("weights") => weights(),
-        Some("checkpoint") => ["bpk", "sha256"].contains(&ending) || unfinished,
+        Some("weights" | "weights/decoder") => weights(),
+        Some("checkpoint") => ["bpk", "sha256", "json"].contains(&ending) || unfinished,
         Some(_) => false,
         None if top == "hf" => weights() || ["md", "py", "txt"].contains(&ending),
         None if top == "samples" && ["fingerprint", "identity.json"].contains(&file) => true,

@@ -21,7 +21,7 @@ use crate::run_dir::RunDir;
 pub const FILE: &str = "samples/identity.json";
 
 /// What is removed with samples of another identity: all that was computed from them.
-const DERIVED: [&str; 7] = ["samples", "bertscore", "tables", "scores.json", "scored.json", "table.md", "bertscore.json"];
+const DERIVED: [&str; 8] = ["samples", "bertscore", "tables", "scores.json", "scored.json", "table.md", "bertscore.json", "rate.json"];
 
 /// What the samples of a run are made from, and which there are to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
