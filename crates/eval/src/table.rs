@@ -143,7 +143,9 @@ fn push_table(out: &mut String, task: Task, dataset: &str, scores: &[&Score], ba
 }
 
 fn push_storage(out: &mut String, scores: &[Score]) {
-    let rows: Vec<&Score> = scores.iter().filter(|s| s.metric == MEMORY_BYTES).collect();
+    // A control keeps nothing, or another row's memory.
+    let kept = |s: &&Score| s.metric == MEMORY_BYTES && !s.method.starts_with("control-");
+    let rows: Vec<&Score> = scores.iter().filter(kept).collect();
     if rows.is_empty() {
         return;
     }

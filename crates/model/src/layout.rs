@@ -37,9 +37,9 @@ impl LayoutConfig {
     /// The key, what it got, what is expected.
     pub fn check(&self, block_tokens: usize) -> Result<(), String> {
         match self.text_positions {
-            got if got > 0 && got < block_tokens => {
-                Err(format!("layout.text_positions: got {got}, expected 0 or room for a text of at least one block ({block_tokens} tokens)"))
-            }
+            got if got > 0 && got < block_tokens => Err(format!(
+                "layout.text_positions: got {got}, expected 0 or room for a text of at least one block ({block_tokens} tokens)"
+            )),
             _ => Ok(()),
         }
     }

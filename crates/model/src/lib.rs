@@ -59,8 +59,9 @@ pub use lora::{LoraAdapter, LoraLayer, LoraPair, TARGETS};
 pub use memory_file::{MemoryFile, MemoryRecord, fingerprint};
 pub use method::{Abilities, AnswerMode, Latents, Memory, MemoryMethod, NextMem, NextMemOptions, Quantized, TextMemory, TooLong};
 pub use method::{
-    AdapterMemory, Bm25, Bm25Config, DocumentEmbedding, Dyprag, Hypernetwork, HypernetworkConfig, Icae, MeanPooled, MeanPooledConfig,
-    IndexHead, closed_book_prompt, cosine, encode_slots, load_projection, load_slots, random_slots, save_projection, save_slots, words,
+    AdapterMemory, Bm25, Bm25Config, DocumentEmbedding, Dyprag, Hypernetwork, HypernetworkConfig, Icae, IndexHead, MeanPooled,
+    MeanPooledConfig, closed_book_prompt, cosine, encode_slots, load_projection, load_slots, random_slots, save_projection, save_slots,
+    words,
 };
 pub use method::{BGE_ENGLISH_INSTRUCTION, Bge, BgeConfig, Pooling};
 pub use peft::{

@@ -375,7 +375,15 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { seed: None, controls: Controls::None, batch_size: defaults::eval_batch(), bertscore: None, reconstruction: None, contextual_qa: None, retrieval: None }
+        Self {
+            seed: None,
+            controls: Controls::None,
+            batch_size: defaults::eval_batch(),
+            bertscore: None,
+            reconstruction: None,
+            contextual_qa: None,
+            retrieval: None,
+        }
     }
 }
 

@@ -9,6 +9,12 @@ use crate::cost::{self, Cost};
 use crate::experiment::{Origin, StageName, flatten};
 use crate::plan::{Plan, tasks};
 use crate::run_dir::RunDir;
+use crate::source::Source;
+
+mod words;
+
+/// Test passages whose information is averaged.
+const COUNTED: usize = 200;
 
 /// The whole explanation as text.
 pub fn explain(plan: &Plan) -> Result<String> {
@@ -47,6 +53,26 @@ pub fn explain(plan: &Plan) -> Result<String> {
     let (encode, decode) = cost::per_memory(plan);
     let (encode, decode, text) = (cost::scaled(encode, "FLOP"), cost::scaled(decode, "FLOP"), cost::passage_tokens(plan));
     facts.add_row(["one memory".to_string(), format!("encode {encode}, decode {decode}, for a passage of {text} tokens")]);
+    let names: Vec<StageName> = plan.stages.iter().map(|(name, _)| *name).collect();
+    let stage1 = e.train.reconstruction.as_ref().filter(|_| names.contains(&StageName::Reconstruction)).map(words::stage1);
+    let stage2 = e.train.substitution.as_ref().filter(|_| names.contains(&StageName::Substitution)).map(words::stage2);
+    for (stage, lines) in [("stage 1", stage1), ("stage 2", stage2)] {
+        lines.into_iter().flatten().for_each(|line| {
+            facts.add_row([stage.to_string(), line]);
+        });
+    }
+    if let Source::Facts(generated) = &plan.source {
+        let sets = [(false, true), (true, generated.has_unseen_wordings())];
+        for (unseen, _) in sets.into_iter().filter(|(_, there)| *there) {
+            if let Some(bits) = generated.bits(unseen, COUNTED) {
+                let wordings = if unseen { " of unseen wordings" } else { "" };
+                facts.add_row([
+                    "information".to_string(),
+                    format!("a test passage{wordings} has at most {bits:.0} bits, {:.1} a latent", bits / latents as f64),
+                ]);
+            }
+        }
+    }
     for note in &plan.notes {
         facts.add_row(["note".to_string(), note.clone()]);
     }

@@ -7,11 +7,13 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, Decoding, Encoder, LoraAdapter, LatentLayout, SpecialDelta, TensorFiles, encode_embeds, load_adapter, load_decoder,
-    peft_factors,
+    Autoencoder, Decoder, Decoding, Encoder, LatentLayout, LoraAdapter, SpecialDelta, TensorFiles, encode_embeds, load_adapter,
+    load_decoder, peft_factors,
 };
 use nextmem_quant::{Nf4Latents, Scales};
-use nextmem_training::{Batch, LatentOptions, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row};
+use nextmem_training::{
+    Batch, LatentOptions, Objective, SubstitutionModel, TokenModel, Trainable, global_norm, reconstruction_row, substitution_row,
+};
 use serde_json::Value;
 
 use crate::cli::BadInput;
@@ -282,8 +284,7 @@ impl Oracle {
     fn losses(&self, report: &mut Report<'_>) -> Result<()> {
         let model = &self.autoencoder;
         let special = model.special.as_ref().map(|s| burn::module::Param::from_tensor(s.delta.clone()));
-        let stage1 =
-            TokenModel::new(Trainable { full: Some(model.decoder.clone()), adapter: None, special }, None, model.sod);
+        let stage1 = TokenModel::new(Trainable { full: Some(model.decoder.clone()), adapter: None, special }, None, model.sod);
         let row = reconstruction_row(&self.x, model.sod, self.eot, false);
         report.tensor("stage1.loss", stage1.valid().loss(&Batch::new(0, vec![row])))?;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use nextmem_model::{
-    Autoencoder, Decoder, DecoderConfig, Encoder, IndexHead, LatentLayout, LoraAdapter, ModelError, SPECIAL_FILE, SPECIAL_KEY, SpecialDelta, TensorFiles, Tokenizer,
-    adapter_notes, has_saved_embeddings, load_adapter, load_adapter_on, load_projection, untied_note,
+    Autoencoder, Decoder, DecoderConfig, Encoder, IndexHead, LatentLayout, LoraAdapter, ModelError, SPECIAL_FILE, SPECIAL_KEY,
+    SpecialDelta, TensorFiles, Tokenizer, adapter_notes, has_saved_embeddings, load_adapter, load_adapter_on, load_projection, untied_note,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,8 @@ pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenize
 pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
     let (decoder, special) = after_stage1(parts, sod, device)?;
     let (encoder, layout) = match &parts.stage2 {
-        None => (Encoder::Bare, LatentLayout::default()),
+        // Stage 1 alone: texts stand where it has learnt to copy them.
+        None => (Encoder::Bare, parts.stage1.as_ref().map_or_else(|| Ok(LatentLayout::default()), |dir| LatentLayout::load(dir, device))?),
         Some(dir) => (encoder(dir, &decoder, device)?, LatentLayout::load(dir, device)?),
     };
     let decoder = parts.readers.iter().try_fold(decoder, |decoder, dir| -> Result<Decoder> {

@@ -11,8 +11,8 @@ use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Map, Value, json};
 
 use crate::device;
-use crate::facts_source::FactsKind;
 use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
+use crate::facts_source::FactsKind;
 use crate::hashes;
 use crate::hub::{advice, located};
 use crate::parts::adapter_fits;

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_row_and_unknown_bits_are_a_dash() {
-        let rate = Rate { dataset: "facts".into(), n: 2, latents: 10, hidden_size: 128, tokens: 80.0, characters: 200.0, bits: Some(150.0) };
+        let rate =
+            Rate { dataset: "facts".into(), n: 2, latents: 10, hidden_size: 128, tokens: 80.0, characters: 200.0, bits: Some(150.0) };
         let text = markdown(&[rate.clone(), Rate { dataset: "text".into(), bits: None, ..rate }]);
         assert!(text.contains("| facts | 2 | 10 | 80.0 | 8.00 | 20.0 | 150.0 | 15.0 | 512 |"), "{text}");
         assert!(text.contains("| text | 2 | 10 | 80.0 | 8.00 | 20.0 | - | - | 512 |"), "{text}");

@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use nextmem_data::{QaItem, RetrievalItem, Split};
 use nextmem_eval::{Task, predict_qa, predict_reconstruction, predict_retrieval, sample_file};
 use nextmem_model::{
-    AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, LatentLayout, MeanPooled, MemoryMethod, NextMem, NextMemOptions,
-    Quantized, TextMemory, load_slots,
+    AnswerMode, Autoencoder, Bge, BgeConfig, Bm25, Dyprag, Encoder, Hypernetwork, Icae, LatentLayout, MeanPooled, MemoryMethod, NextMem,
+    NextMemOptions, Quantized, TextMemory, load_slots,
 };
 use nextmem_quant::Scales;
 

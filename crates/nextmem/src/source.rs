@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn::data::dataset::{Dataset, InMemDataset};
-use nextmem_data::{
-    DataError, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad,
-};
+use nextmem_data::{DataError, QaItem, RetrievalItem, Split, TextCorpus, load_passages, load_qa, load_retrieval, load_squad};
 use nextmem_eval::Task;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

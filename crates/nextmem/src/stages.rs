@@ -272,7 +272,8 @@ impl Trainer<'_> {
         let validation = self.validation(&tokenizer)?;
         let validate: Validate<TokenModel> = Arc::new(move |model, _| validate_reconstruction(model, &validation));
         let trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
-        self.save(&trained.trainable, &config.lora, &tokenizer)
+        self.save(&trained.trainable, &config.lora, &tokenizer)?;
+        Ok(trained.layout.save(&self.dir.join(WEIGHTS))?)
     }
 
     fn substitution(&self, parts: &Parts) -> Result<()> {

@@ -19,7 +19,7 @@ fn row(table: &str, key: &str) -> Vec<String> {
 #[test]
 fn every_shipped_experiment_explains() {
     let mut seen = 0;
-    for folder in ["experiments", "experiments/paper"] {
+    for folder in ["experiments", "experiments/compression", "experiments/paper"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "toml") {

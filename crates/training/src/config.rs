@@ -7,9 +7,7 @@ mod optim;
 mod substitution;
 
 pub use optim::{OptimConfig, Optimizer};
-pub use substitution::{
-    AuxiliaryConfig, GateConfig, LatentNoise, LevelSchedule, Progress, Rate, SubstitutionConfig, TrainedDecoder,
-};
+pub use substitution::{AuxiliaryConfig, GateConfig, LatentNoise, LevelSchedule, Progress, Rate, SubstitutionConfig, TrainedDecoder};
 
 /// LoRA instead of training all parameters; the paper has rank 16, alpha 32.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,7 +127,15 @@ pub struct LoopConfig {
 
 impl Default for LoopConfig {
     fn default() -> Self {
-        Self { log_every: 10, checkpoint_every: 100, validate_every: 0, validation_passages: 32, validation_random_tokens: 0, keep_best: false, shards: 1 }
+        Self {
+            log_every: 10,
+            checkpoint_every: 100,
+            validate_every: 0,
+            validation_passages: 32,
+            validation_random_tokens: 0,
+            keep_best: false,
+            shards: 1,
+        }
     }
 }
 

@@ -160,7 +160,12 @@ mod tests {
 
     #[test]
     fn windows_ladders_and_any_number_of_latents() {
-        let length = SubstitutionConfig { progress: Progress::Length, latents_by_level: Some(vec![1, 3]), rows_by_level: Some(vec![9, 2]), ..config() };
+        let length = SubstitutionConfig {
+            progress: Progress::Length,
+            latents_by_level: Some(vec![1, 3]),
+            rows_by_level: Some(vec![9, 2]),
+            ..config()
+        };
         assert_eq!(length.steps(), 5);
         let levels = Levels::new(&length, 1);
         assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9 });
@@ -185,11 +190,15 @@ mod tests {
     fn a_gate_moves_on_by_loss_or_by_steps_and_resumes() {
         let gated = SubstitutionConfig { gate: Some(GateConfig { loss: 0.5, window: 2 }), steps_per_level: 4, ..config() };
         let run = |levels: &Levels, losses: &[f32]| -> Vec<usize> {
-            losses.iter().enumerate().map(|(step, loss)| {
-                let latents = levels.level(step).latents;
-                levels.observe(latents, *loss);
-                latents
-            }).collect()
+            losses
+                .iter()
+                .enumerate()
+                .map(|(step, loss)| {
+                    let latents = levels.level(step).latents;
+                    levels.observe(latents, *loss);
+                    latents
+                })
+                .collect()
         };
         let losses = [0.9, 0.4, 0.5, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1];
         let whole = run(&Levels::new(&gated, 1), &losses);

@@ -8,7 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::batch::{Batch, Row};
 use crate::config::{LatentNoise, SubstitutionConfig};
-use crate::objective::{Objective, Trainable, embed, hidden_after_latents, learner_steps, loss_after_latents, next_token_loss, right_padded};
+use crate::objective::{
+    Objective, Trainable, embed, hidden_after_latents, learner_steps, loss_after_latents, next_token_loss, right_padded,
+};
 use crate::refine::through_nf4;
 use crate::stream::mix;
 

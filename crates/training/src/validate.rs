@@ -6,7 +6,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde_json::{Value, json};
 
-use nextmem_model::{AdaptedDecoder, Autoencoder, Decoding, Encoder, LatentLayout, ModelError, Placement, Tokenizer, generate, pad_embeds, token_tensor};
+use nextmem_model::{
+    AdaptedDecoder, Autoencoder, Decoding, Encoder, LatentLayout, ModelError, Placement, Tokenizer, generate, pad_embeds, token_tensor,
+};
 
 use crate::batch::{Batch, Row, random_tokens};
 use crate::config::{Progress, SubstitutionConfig};

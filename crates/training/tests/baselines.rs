@@ -144,7 +144,8 @@ fn a_lora_per_row_equals_each_merged_alone() {
     let plain = decoder.hidden(decoder.embed(tokens.clone()), &pads, None, None);
     let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters.clone()) };
     let together = adapted.hidden(decoder.embed(tokens.clone()), &pads, &Placement::default(), None);
-    let continued = generate(adapted, |t| decoder.embed(t), decoder.embed(tokens), &pads, &Placement::default(), 12, &[EOT], &Decoding::Greedy);
+    let continued =
+        generate(adapted, |t| decoder.embed(t), decoder.embed(tokens), &pads, &Placement::default(), 12, &[EOT], &Decoding::Greedy);
     let mut lengths = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
         let merged = adapters.row(i).merge(decoder.clone());
@@ -170,8 +171,18 @@ fn rows_that_end_early_leave_the_others_their_adapters() {
     let adapters = network.adapters(DocumentEmbedding::Mean.of(&decoder, &passages));
     let adapted = AdaptedDecoder { decoder: &decoder, adapters: Some(adapters) };
     let (tokens, _) = token_tensor(&[vec![SOD], vec![SOD], vec![SOD]], SOD, &decoder.device());
-    let run =
-        |ends: &[u32]| generate(adapted.clone(), |t| decoder.embed(t), decoder.embed(tokens.clone()), &[], &Placement::default(), 12, ends, &Decoding::Greedy);
+    let run = |ends: &[u32]| {
+        generate(
+            adapted.clone(),
+            |t| decoder.embed(t),
+            decoder.embed(tokens.clone()),
+            &[],
+            &Placement::default(),
+            12,
+            ends,
+            &Decoding::Greedy,
+        )
+    };
     let free = run(&[]);
     // An end that comes early in one text and late or never in the others.
     let end = free[0][1];
@@ -211,6 +222,9 @@ where
 fn baselines_go_on_from_their_checkpoints() {
     let decoder = tiny::decoder(21);
     let (trainable, slots) = (full(decoder.clone()), Param::from_tensor(random_slots(&decoder, SLOTS, 7)));
-    resumes(SubstitutionModel { slots: Some(slots), ..SubstitutionModel::new(trainable, decoder.clone(), None, SOD, LatentOptions::default()) }, SLOTS);
+    resumes(
+        SubstitutionModel { slots: Some(slots), ..SubstitutionModel::new(trainable, decoder.clone(), None, SOD, LatentOptions::default()) },
+        SLOTS,
+    );
     resumes(DypragModel { hypernetwork: seeded(41, awake), decoder, special: None, sod: SOD }, 0);
 }

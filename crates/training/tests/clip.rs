@@ -19,10 +19,7 @@ const EPSILON: f64 = 1e-8;
 const LINEAR_NORM: f64 = 1e-11;
 
 fn models() -> [TokenModel; 2] {
-    [
-        TokenModel::new(full(decoder(1)), None, SOD),
-        TokenModel::new(lora(adapter(2), Some(special(3))), Some(decoder(1)), SOD),
-    ]
+    [TokenModel::new(full(decoder(1)), None, SOD), TokenModel::new(lora(adapter(2), Some(special(3))), Some(decoder(1)), SOD)]
 }
 
 fn rows() -> FixedRows {

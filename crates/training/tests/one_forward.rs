@@ -8,7 +8,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Int, Tensor, TensorData, activation};
 use nextmem_model::{Decoder, SpecialDelta};
-use nextmem_training::{Batch, LatentOptions, Objective, Row, SubstitutionModel, TokenModel, global_norm, reconstruction_row, substitution_row};
+use nextmem_training::{
+    Batch, LatentOptions, Objective, Row, SubstitutionModel, TokenModel, global_norm, reconstruction_row, substitution_row,
+};
 use tiny::{EOT, SOD, adapter, decoder, full, lora, special};
 
 /// Of the loss, and of a gradient to the largest value of its tensor.

@@ -24,7 +24,9 @@ fn reader(decoder: &Decoder, encoder: Encoder) -> Autoencoder {
 /// Greedy copies of `x [SoD]`, with no teacher.
 fn copies(decoder: &Decoder) -> Vec<Vec<u32>> {
     let reader = reader(decoder, Encoder::Bare);
-    let copy = |x: Vec<u32>| reader.generate(reader.embed_ids(&[x, vec![SOD]].concat()), &[], &Placement::default(), LIMIT, &[EOT], &Decoding::Greedy).remove(0);
+    let copy = |x: Vec<u32>| {
+        reader.generate(reader.embed_ids(&[x, vec![SOD]].concat()), &[], &Placement::default(), LIMIT, &[EOT], &Decoding::Greedy).remove(0)
+    };
     texts().into_iter().map(copy).collect()
 }
 

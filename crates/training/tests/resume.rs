@@ -12,7 +12,9 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use nextmem_model::{SpecialDelta, load_decoder, save_decoder};
-use nextmem_training::{Batch, LatentOptions, LoopConfig, OptimConfig, Stage, StepLoss, SubstitutionModel, TokenModel, TrainError, Validate, fit};
+use nextmem_training::{
+    Batch, LatentOptions, LoopConfig, OptimConfig, Stage, StepLoss, SubstitutionModel, TokenModel, TrainError, Validate, fit,
+};
 use serde_json::json;
 use tiny::{EOT, FixedRows, SOD, adapter, decoder, full, lora, metrics, optim, special, stage, substitution, values};
 

@@ -127,7 +127,25 @@ fn one_size(counts: impl Iterator<Item = usize>) -> Result<(), ModelError> {
     }
 }
 
-/// The text after the last "Answer:" (official `inference`), or all of it.
+/// The text after the last "Answer:"; where nothing follows it, what stands before it (official `inference`); or all of it.
 pub(super) fn after_last_answer(text: &str) -> String {
-    text.rsplit("Answer:").next().unwrap_or(text).trim().to_string()
+    match text.rsplit_once("Answer:") {
+        Some((before, after)) if after.trim().is_empty() => before.trim().to_string(),
+        Some((_, after)) => after.trim().to_string(),
+        None => text.trim().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_last_answer;
+
+    #[test]
+    fn an_answer_is_cut_as_the_official_code_cuts_it() {
+        let cases =
+            [("Oslo", "Oslo"), ("Answer: Oslo", "Oslo"), ("x Answer: y Answer: z ", "z"), ("Oslo Answer: ", "Oslo"), ("Answer:", "")];
+        for (text, expected) in cases {
+            assert_eq!(after_last_answer(text), expected, "{text:?}");
+        }
+    }
 }

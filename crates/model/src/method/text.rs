@@ -1,6 +1,6 @@
 //! The oracle baseline: the memory is the passage itself.
 
-use super::{AnswerMode, Memory, MemoryMethod, latent_reader::after_last_answer};
+use super::{AnswerMode, Memory, MemoryMethod};
 use crate::autoencoder::{Autoencoder, token_tensor};
 use crate::error::ModelError;
 use crate::generate::Decoding;
@@ -93,7 +93,8 @@ pub(super) fn answer_from_text(
     let rows = passages.iter().zip(questions).map(prompt).collect::<Result<Vec<_>, _>>()?;
     let (tokens, pads) = token_tensor(&rows, tokenizer.end_of_text(), &backbone.device());
     let ids = backbone.generate(backbone.embed(tokens), &pads, &Placement::default(), max_new_tokens, &tokenizer.end_ids(), decoding);
-    ids.iter().map(|ids| Ok(after_last_answer(&tokenizer.decode(ids)?))).collect()
+    // As it is written: the official textual memory cuts nothing.
+    ids.iter().map(|ids| Ok(tokenizer.decode(ids)?.trim().to_string())).collect()
 }
 
 /// The prompt, its passage cut until no more than `room` tokens are left or the passage is empty.

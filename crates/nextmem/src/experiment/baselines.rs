@@ -83,9 +83,7 @@ impl BaselinesConfig {
         match stage {
             StageName::Icae => self.icae.is_some(),
             StageName::Dyprag => self.dyprag.is_some(),
-            StageName::Pretrain | StageName::Reconstruction | StageName::Substitution | StageName::Reader | StageName::Index => {
-                false
-            }
+            StageName::Pretrain | StageName::Reconstruction | StageName::Substitution | StageName::Reader | StageName::Index => false,
         }
     }
 }

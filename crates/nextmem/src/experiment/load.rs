@@ -152,10 +152,14 @@ fn keys(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
     out
 }
 
+/// Lays a file over its base. `key = false` takes away a table of the base: a stage, a task, a baseline, an option.
 fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(table)) => merge(inner, table),
+            (Some(Value::Table(_)), Value::Boolean(false)) => {
+                base.remove(&key);
+            }
             (_, value) => {
                 base.insert(key, value);
             }
@@ -203,6 +207,16 @@ mod tests {
         std::fs::write(dir.path().join("base.toml"), BASE).unwrap();
         std::fs::write(dir.path().join("x.toml"), text).unwrap();
         Experiment::load(&dir.path().join("x.toml"))
+    }
+
+    #[test]
+    fn false_takes_a_table_of_the_base_away() {
+        let mut base: Table = toml::from_str("a = 1\n[b]\nc = 2\n[b.d]\ne = true\n").unwrap();
+        merge(&mut base, toml::from_str("[b]\nd = false\nc = 3\n").unwrap());
+        assert_eq!(base, toml::from_str("a = 1\n[b]\nc = 3\n").unwrap());
+        // A switch that is no table is set, not taken away.
+        merge(&mut base, toml::from_str("a = false\n").unwrap());
+        assert_eq!(base["a"], Value::Boolean(false));
     }
 
     #[test]

@@ -14,7 +14,12 @@ const LEARNING_RATE: f64 = 0.05;
 ///
 /// # Errors
 /// As encoding.
-pub fn refined(nextmem: &NextMem, passages: &[&str], steps: usize, nf4: Option<Scales>) -> Result<Vec<(Memory, Option<usize>)>, ModelError> {
+pub fn refined(
+    nextmem: &NextMem,
+    passages: &[&str],
+    steps: usize,
+    nf4: Option<Scales>,
+) -> Result<Vec<(Memory, Option<usize>)>, ModelError> {
     let memories = nextmem.encode(passages)?;
     if memories.is_empty() {
         return Ok(Vec::new());

@@ -12,7 +12,7 @@ use burn::train::LearnerModel;
 use nextmem_model::{Autoencoder, Decoding, Encoder, token_tensor};
 use nextmem_quant::{Nf4Latents, Scales};
 use nextmem_training::{
-    LatentOptions,    Batch, Objective, OptimConfig, Stepper, SubstitutionModel, TokenModel, Trainable, reconstruction_row, substitution_row,
+    Batch, LatentOptions, Objective, OptimConfig, Stepper, SubstitutionModel, TokenModel, Trainable, reconstruction_row, substitution_row,
 };
 use serde::{Deserialize, Serialize};
 

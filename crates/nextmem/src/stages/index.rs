@@ -25,7 +25,8 @@ impl Trainer<'_> {
         let (Some(config), Source::Facts(facts)) = (&e.train.index, &self.plan.source) else {
             bail!("no [train.index], or no [data.facts] for it")
         };
-        let items = |split, count, candidates| facts.index_items(split, count, candidates).context("[train.index]: no queries to learn from");
+        let items =
+            |split, count, candidates| facts.index_items(split, count, candidates).context("[train.index]: no queries to learn from");
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let memory = autoencoder(parts, tokenizer.sod(), self.device)?;
         let seed = self.seed(StageName::Index);
@@ -54,7 +55,8 @@ impl Trainer<'_> {
             temperature: config.temperature,
             every_prefix: config.every_prefix,
         };
-        let stream = Stream::new(items(Split::Train, facts.train_len(), config.candidates)?, mix(e.train_seed(), 100 + StageName::Index as u64))?;
+        let stream =
+            Stream::new(items(Split::Train, facts.train_len(), config.candidates)?, mix(e.train_seed(), 100 + StageName::Index as u64))?;
         let rows = IndexRows { items: stream, tokenizer: tokenizer.clone(), num_latents };
         let valid = items(Split::Valid, e.train.run.validation_passages, VALIDATION_CANDIDATES)?;
         let valid = (0..valid.len()).map(|index| valid.get(index)).collect::<Result<Vec<_>, _>>()?;

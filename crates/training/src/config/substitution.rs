@@ -207,7 +207,9 @@ impl SubstitutionConfig {
         if ladder.first() == Some(&0) || ladder.windows(2).any(|w| w[0] >= w[1]) || ladder.last() != Some(&self.levels) {
             return Err(format!("latents_by_level: got {ladder:?}, expected rising numbers from at least 1 to levels = {}", self.levels));
         }
-        if let Some(rows) = self.rows_by_level.as_ref().filter(|r| r.len() != ladder.len() || r.iter().any(|n| *n == 0 || *n > self.optim.batch_size)) {
+        if let Some(rows) =
+            self.rows_by_level.as_ref().filter(|r| r.len() != ladder.len() || r.iter().any(|n| *n == 0 || *n > self.optim.batch_size))
+        {
             let (levels, most) = (ladder.len(), self.optim.batch_size);
             return Err(format!("rows_by_level: got {rows:?}, expected {levels} numbers from 1 to optim.batch_size = {most}"));
         }
