@@ -56,14 +56,19 @@ pub struct LatentLayout {
     pub index_vectors: Option<Tensor<2>>,
 }
 
+/// The position of a place: from the row, its left padding and the place.
+pub type PositionOf<'a> = Box<dyn Fn(usize, usize, usize) -> usize + 'a>;
+/// Whether a query must not look at an earlier place: from the row, its left padding, and the places of query and key.
+pub type Hides<'a> = Box<dyn Fn(usize, usize, [usize; 2]) -> bool + 'a>;
+
 /// Positions and mask of one forward pass that differ from those of a plain sequence. Both functions get the row, its left
 /// padding and places in the padded sequence, what a cache holds included.
 #[derive(Default)]
 pub struct Placement<'a> {
     /// The position of a place.
-    pub position: Option<Box<dyn Fn(usize, usize, usize) -> usize + 'a>>,
+    pub position: Option<PositionOf<'a>>,
     /// Whether a query must not look at an earlier place.
-    pub hides: Option<Box<dyn Fn(usize, usize, [usize; 2]) -> bool + 'a>>,
+    pub hides: Option<Hides<'a>>,
 }
 
 impl LatentLayout {

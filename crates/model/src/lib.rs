@@ -21,6 +21,7 @@
 //! ```
 
 mod autoencoder;
+mod balance;
 mod bert;
 mod config;
 mod decoder;

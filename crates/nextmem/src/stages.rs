@@ -14,9 +14,8 @@ use nextmem_model::{
     save_special_embeddings,
 };
 use nextmem_training::{
-    Levels, LoraConfig, Observer, PretrainRows, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig,
-    SubstitutionModel, SubstitutionRows, TokenModel, TokenTexts, Trainable, Validate, Validation, fit, mix, validate_reconstruction,
-    validate_substitution,
+    Levels, LoraConfig, Observer, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig, SubstitutionModel,
+    SubstitutionRows, TokenModel, TokenTexts, Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
 };
 use serde_json::{Value, json};
 
@@ -26,14 +25,11 @@ use crate::parts::{Parts, after_stage1, load_backbone};
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, provenance, read_json, record_weights, unix_seconds};
-use crate::source::Source;
 
 mod baselines;
 mod index;
+mod pretrain;
 mod reader;
-
-/// Standard deviation of a nano backbone's first weights (ours).
-const NANO_INIT_STD: f64 = 0.05;
 
 /// Trains what is not finished and returns where everything is, with one manifest entry per stage.
 pub fn train(plan: &Plan, run: &RunDir, device: &Device) -> Result<(Parts, Vec<Value>)> {
@@ -214,40 +210,6 @@ impl Trainer<'_> {
         Ok(Validation { passages, random_tokens: run.validation_random_tokens, tokenizer: tokenizer.clone(), scores })
     }
 
-    fn pretrain(&self) -> Result<()> {
-        let e = self.experiment();
-        let (Some(config), Some(nano), Source::Facts(facts)) = (&e.train.pretrain, &e.backbone.nano, &self.plan.source) else {
-            bail!("pretraining needs [train.pretrain], [backbone.nano] and [data.facts]")
-        };
-        let weights = self.dir.join(WEIGHTS);
-        let text = e.data.text.clone().map(Source::Text);
-        if !weights.join("tokenizer.json").exists() {
-            let corpus = tokenizer_corpus(&facts.examples(), &text, nano.tokenizer_passages)?;
-            Tokenizer::train_nano(corpus, nano.vocab_size)?.save(&weights)?;
-        }
-        let tokenizer = Arc::new(Tokenizer::open(&weights)?);
-        let stream_seed = mix(e.train_seed(), 200);
-        let rows = PretrainRows {
-            facts: Stream::new(facts.examples(), stream_seed)?,
-            text: match &text {
-                Some(source) => Some(Stream::new(source.training()?, stream_seed)?),
-                None => None,
-            },
-            tokenizer: tokenizer.clone(),
-            config: config.clone(),
-            seed: stream_seed,
-        };
-        let decoder = Decoder::random(self.plan.backbone.clone(), NANO_INIT_STD, self.seed(StageName::Pretrain), self.device);
-        let trainable = Trainable { full: Some(decoder), adapter: None, special: None };
-        let model = TokenModel { trainable, frozen: None, sod: tokenizer.sod(), layout: LatentLayout::default() };
-        let trained = fit(model, self.stage("pretrain", config.steps, &config.optim, Arc::new(rows), None))?;
-        if let Some(decoder) = trained.trainable.full {
-            let decoder = if nano.balanced { decoder.balanced() } else { decoder };
-            save_decoder(&decoder, &weights, tokenizer.im_end(), tokenizer.end_of_text())?;
-        }
-        Ok(())
-    }
-
     fn reconstruction(&self, parts: &Parts) -> Result<()> {
         let Some(config) = &self.experiment().train.reconstruction else { bail!("no [train.reconstruction]") };
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
@@ -316,7 +278,13 @@ impl Trainer<'_> {
         let stage = Stage {
             rates: Rates { hold, trained_decoder: config.decoder },
             last_level: if config.any_k { 0 } else { config.levels },
-            ..self.stage(stage.dir(), config.steps(), &config.optim, Arc::new(rows), Some(validate))
+            ..self.stage(
+                if stage == StageName::Substitution { "substitution" } else { stage.dir() },
+                config.steps(),
+                &config.optim,
+                Arc::new(rows),
+                Some(validate),
+            )
         };
         let trained = fit(model, stage)?;
         let weights = self.dir.join(WEIGHTS);
@@ -372,26 +340,6 @@ fn load_like(decoder: &Decoder, parts: &Parts, device: &Device) -> Result<Decode
         Some(_) => Ok(decoder.clone()),
         None => load_backbone(&parts.backbone, device),
     }
-}
-
-/// Passages, questions and the prompts around them, so that the tokenizer has seen all that the model will read.
-fn tokenizer_corpus(
-    facts: &Arc<dyn burn::data::dataset::Dataset<nextmem_training::Example>>,
-    text: &Option<Source>,
-    count: usize,
-) -> Result<Vec<String>> {
-    let mut corpus = Vec::new();
-    for index in 0..count.min(facts.len()) {
-        let example = facts.get(index)?;
-        corpus.extend(example.questions.iter().map(|(question, answer)| format!("{question}\n{answer}")));
-        corpus.push(nextmem_model::text_prompt("", ""));
-        corpus.push(nextmem_training::REPEAT_REQUEST.to_string());
-        corpus.push(example.text);
-    }
-    if let Some(source) = text {
-        corpus.extend(source.held_out(Split::Train, count)?);
-    }
-    Ok(corpus)
 }
 
 /// Copies the files of a directory.

@@ -258,10 +258,11 @@ mod tests {
     #[test]
     fn rows_of_both_stages() {
         let tokens = vec![5, 6, 7, 90, 5, 6, 7, 1];
-        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, false), Row::learning_from(vec![], tokens.clone(), 4));
-        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, true), Row::learning_from(vec![], tokens, 1));
+        let of_text = |rest: usize, row: Row| Row { rest, ..row };
+        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, false), of_text(3, Row::learning_from(vec![], tokens.clone(), 4)));
+        assert_eq!(reconstruction_row(&[5, 6, 7], 90, 1, true), of_text(3, Row::learning_from(vec![], tokens, 1)));
         let x = vec![5, 6, 7];
-        assert_eq!(substitution_row(&x, 1, 2, 90, 1), Row::learning_from(x.clone(), vec![7, 90, 5, 6, 7, 1], 2));
+        assert_eq!(substitution_row(&x, 1, 2, 90, 1), of_text(1, Row::learning_from(x.clone(), vec![7, 90, 5, 6, 7, 1], 2)));
         // past the end of the text only [SoD] stands between latents and copy
         assert_eq!(substitution_row(&x, 4, 2, 90, 1), Row::learning_from(x.clone(), vec![90, 5, 6, 7, 1], 1));
         assert_eq!(memory_row(&x, 90, 1), substitution_row(&x, 4, 2, 90, 1));

@@ -64,8 +64,8 @@ mod tests {
         assert!(rates[4..].windows(2).all(|w| w[1] < w[0]));
         assert!((rates[11] - 0.1).abs() < 1e-12);
         let mut held = WarmupCosine::new(1.0, 4, 12, 0.1).holding(8);
-        let rates: Vec<f64> = (0..12).map(|_| held.step()).collect();
-        assert!(rates[3..8].iter().all(|rate| (rate - 1.0).abs() < 1e-12) && rates[8] < 1.0 && (rates[11] - 0.1).abs() < 1e-12);
+        let kept: Vec<f64> = (0..12).map(|_| held.step()).collect();
+        assert!(kept[3..8].iter().all(|rate| (rate - 1.0).abs() < 1e-12) && kept[8] < 1.0 && (kept[11] - 0.1).abs() < 1e-12);
         let mut first = WarmupCosine::new(1.0, 4, 12, 0.1);
         (0..5).for_each(|_| {
             first.step();
