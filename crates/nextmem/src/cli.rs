@@ -44,7 +44,7 @@ enum Verb {
         /// Where the run's directory goes, instead of what the experiment says
         #[arg(long)]
         results: Option<PathBuf>,
-        /// Train with this seed ([train] seed) and add it to the run's name: several seeds on the same data and test items
+        /// Train with this seed, `[train] seed`, and add it to the run's name: several seeds on the same data and test items
         #[arg(long)]
         train_seed: Option<u64>,
     },
