@@ -195,7 +195,7 @@ impl RowSource for ReconstructionRows {
 }
 
 /// The longest window of a step: a cubic growth from a few tokens.
-fn grown(most: usize, step: usize, growth: usize) -> usize {
+pub(crate) fn grown(most: usize, step: usize, growth: usize) -> usize {
     const FIRST: usize = 8;
     if step >= growth || most <= FIRST {
         return most;

@@ -38,6 +38,13 @@ pub struct PretrainConfig {
     /// Weight of questions in the Comp format, the passage's tokens in the place of its latents.
     #[serde(default, skip_serializing_if = "is_default")]
     pub comp_questions: f64,
+    /// Weight of copies of uniformly random tokens, `x [SoD] x [EoT]` with a length up to `copy_tokens`: they can be learnt by looking
+    /// a token up and in no other way, which is what answering from a text takes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub random_copies: f64,
+    /// Most random tokens of such a copy; lengths grow to it over the first half of the steps.
+    #[serde(default = "defaults::copy_tokens", skip_serializing_if = "is_copy_tokens")]
+    pub copy_tokens: usize,
     /// The optimizer.
     pub optim: OptimConfig,
 }
@@ -144,7 +151,14 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn is_copy_tokens(value: &usize) -> bool {
+    *value == defaults::copy_tokens()
+}
+
 pub(crate) mod defaults {
+    pub(crate) fn copy_tokens() -> usize {
+        64
+    }
     pub(crate) fn one() -> usize {
         1
     }

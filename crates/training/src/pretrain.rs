@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nextmem_model::{Message, Tokenizer, TokenizerError};
 
-use crate::batch::{Row, RowSource};
+use crate::batch::{Row, RowSource, grown, random_tokens, reconstruction_row};
 use crate::config::PretrainConfig;
 use crate::error::TrainError;
 use crate::levels::Level;
@@ -72,10 +72,16 @@ impl RowSource for PretrainRows {
     fn row(&self, place: u64, _level: Level) -> Result<Row, TrainError> {
         let c = &self.config;
         let step = place / c.optim.batch_size as u64;
-        let total = c.facts + c.questions + c.repeats + c.text + c.comp_questions;
+        let total = c.facts + c.questions + c.repeats + c.text + c.comp_questions + c.random_copies;
         let at = unit(mix(self.seed, step)) * total;
+        if at >= total - c.random_copies {
+            let draw = mix(mix(self.seed, 0xc0b1), place);
+            let most = grown(c.copy_tokens, step as usize, c.steps / 2).max(1);
+            let x = random_tokens(&self.tokenizer, 1 + (draw % most as u64) as usize, mix(draw, 1));
+            return Ok(reconstruction_row(&x, self.tokenizer.sod(), self.tokenizer.end_of_text(), false));
+        }
         let row = match &self.text {
-            _ if at >= total - c.comp_questions => {
+            _ if at >= total - c.random_copies - c.comp_questions => {
                 let example = self.facts.get(place)?;
                 let (question, answer) = &example.questions[mix(self.seed, place) as usize % example.questions.len().max(1)];
                 comp_question(&self.tokenizer, &example.text, question, answer).map(Row::with_its_text)
