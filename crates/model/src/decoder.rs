@@ -233,15 +233,18 @@ impl Decoder {
             let of = |place: usize| placement.position.as_ref().map_or(place.saturating_sub(*pad), |position| position(row, *pad, place));
             (past..past + seq).map(of).collect()
         };
-        let positions: Vec<Vec<usize>> = rows.iter().enumerate().map(position).collect();
+        let mut positions: Vec<Vec<usize>> = rows.iter().enumerate().map(position).collect();
+        if positions.windows(2).all(|rows| rows[0] == rows[1]) {
+            positions.truncate(1);
+        }
         let rope = Rope::new(&positions, self.config.head_dim, self.config.rope_theta, embeds.dtype(), &device);
         // A single query after unpadded keys sees all of them.
         let bias = (padded || seq > 1 || placement.hides.is_some()).then(|| {
             let keys = past + seq;
             let rows = if padded { rows.as_slice() } else { &[0] };
             let mut bias = Vec::with_capacity(rows.len() * seq * keys);
-            for (row, pad) in rows.iter().enumerate() {
-                let hidden = |query, key| placement.hides.as_ref().is_some_and(|hides| hides(row, *pad, [query, key]));
+            for pad in rows {
+                let hidden = |query, key| placement.hides.as_ref().is_some_and(|hides| hides(*pad, [query, key]));
                 for query in past..keys {
                     // A padding query looks at itself, so that its softmax stays finite; nobody reads the result.
                     let seen = |key| key == query || (key < query && key >= *pad && !hidden(query, key));

@@ -58,11 +58,11 @@ pub struct LatentLayout {
 
 /// The position of a place: from the row, its left padding and the place.
 pub type PositionOf<'a> = Box<dyn Fn(usize, usize, usize) -> usize + 'a>;
-/// Whether a query must not look at an earlier place: from the row, its left padding, and the places of query and key.
-pub type Hides<'a> = Box<dyn Fn(usize, usize, [usize; 2]) -> bool + 'a>;
+/// Whether a query must not look at an earlier place: from the row's left padding, and the places of query and key.
+pub type Hides<'a> = Box<dyn Fn(usize, [usize; 2]) -> bool + 'a>;
 
-/// Positions and mask of one forward pass that differ from those of a plain sequence. Both functions get the row, its left
-/// padding and places in the padded sequence, what a cache holds included.
+/// Positions and mask of one forward pass that differ from those of a plain sequence. Places are those of the padded sequence, what
+/// a cache holds included.
 #[derive(Default)]
 pub struct Placement<'a> {
     /// The position of a place.
@@ -90,7 +90,7 @@ impl LatentLayout {
             }));
         }
         if self.config.block_mask {
-            placement.hides = Some(Box::new(move |_, pad, [query, key]| match query.checked_sub(first) {
+            placement.hides = Some(Box::new(move |pad, [query, key]| match query.checked_sub(first) {
                 Some(latent) => key < first && (key.saturating_sub(pad)) / block != latent,
                 None => false,
             }));
@@ -168,8 +168,8 @@ impl LatentLayout {
     /// Reads what [`save`](Self::save) wrote; the paper's where it wrote nothing.
     ///
     /// # Errors
-    /// A file that is damaged, vectors that are missing.
-    pub fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
+    /// A file that is damaged, numbers that cannot be meant, vectors that are missing or of another width.
+    pub fn load(dir: &Path, hidden_size: usize, device: &Device) -> Result<Self, ModelError> {
         let path = dir.join(FILE);
         if !path.is_file() {
             return Ok(Self::default());
@@ -178,10 +178,17 @@ impl LatentLayout {
         let invalid = |reason: String| ModelError::Config { path: path.clone(), reason };
         let value = parse_json(&bytes).map_err(|e| invalid(e.to_string()))?;
         let saved: Saved = serde_json::from_value(value).map_err(|e| invalid(e.to_string()))?;
-        let index_vectors = match saved.layout.index_vectors {
-            true => Some(Tensor::from_data(TensorFiles::open_file(&dir.join(VECTORS))?.read(KEY)?, device)),
-            false => None,
-        };
+        if saved.block_tokens == 0 {
+            return Err(invalid("block_tokens: got 0, expected at least 1".into()));
+        }
+        saved.layout.check(saved.block_tokens).map_err(invalid)?;
+        let mut index_vectors = None;
+        if saved.layout.index_vectors {
+            let (file, path) = (TensorFiles::open_file(&dir.join(VECTORS))?, dir.join(VECTORS));
+            let count = file.shape(KEY).and_then(|shape| shape.first().copied()).unwrap_or(0);
+            file.check(&path, &[(KEY.to_string(), vec![count, hidden_size])])?;
+            index_vectors = Some(Tensor::from_data(file.read(KEY)?, device));
+        }
         Ok(Self { config: saved.layout, block_tokens: saved.block_tokens, index_vectors })
     }
 }
@@ -231,9 +238,9 @@ mod tests {
         let layout = layout(LayoutConfig { block_mask: true, ..LayoutConfig::default() });
         let hides = layout.encoder(22).hides.unwrap();
         // Padding 2, text at 2..22, SoD at 22; latent 1 is made at place 23 from tokens 8..16.
-        let seen: Vec<usize> = (2..24).filter(|key| !hides(0, 2, [23, *key])).collect();
+        let seen: Vec<usize> = (2..24).filter(|key| !hides(2, [23, *key])).collect();
         assert_eq!(seen, (10..18).chain([22, 23]).collect::<Vec<_>>());
-        assert!((2..10).all(|key| !hides(0, 2, [12, key])));
+        assert!((2..10).all(|key| !hides(2, [12, key])));
     }
 
     #[test]
@@ -241,15 +248,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let device = Device::flex();
         LatentLayout::default().save(dir.path()).unwrap();
-        assert!(LatentLayout::load(dir.path(), &device).unwrap().is_plain());
+        assert!(LatentLayout::load(dir.path(), 2, &device).unwrap().is_plain());
         let config = LayoutConfig { text_positions: 64, block_mask: true, index_vectors: true };
         let vectors = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &device);
         LatentLayout { config, block_tokens: 4, index_vectors: Some(vectors.clone()) }.save(dir.path()).unwrap();
-        let read = LatentLayout::load(dir.path(), &device).unwrap();
+        let read = LatentLayout::load(dir.path(), 2, &device).unwrap();
         assert_eq!((read.config, read.block_tokens), (config, 4));
         assert_eq!(read.index_vectors.unwrap().into_data(), vectors.into_data());
         assert!(layout(config).config.check(65).is_err() && layout(config).config.check(8).is_ok());
-        std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(LatentLayout::load(dir.path(), &device).unwrap_err().to_string().contains(FILE));
+        assert!(LatentLayout::load(dir.path(), 3, &device).unwrap_err().to_string().contains(VECTORS));
+        for damaged in ["{", "{\"layout\": {\"block_mask\": true}, \"block_tokens\": 0}"] {
+            std::fs::write(dir.path().join(FILE), damaged).unwrap();
+            assert!(LatentLayout::load(dir.path(), 2, &device).unwrap_err().to_string().contains(FILE));
+        }
     }
 }

@@ -235,8 +235,8 @@ const WHOLE: u64 = 64 << 20;
 const SAMPLES: u64 = 256;
 const SAMPLE_BYTES: usize = 64 << 10;
 
-/// Identifies the weights in some directories: SHA-256 over every safetensors, `.pt`, `config.json`, `adapter_config.json` and
-/// `tokenizer.json` in them, in the order of their names. Where the directories lie does not matter.
+/// Identifies the weights in some directories: SHA-256 over every safetensors, `.pt`, `config.json`, `adapter_config.json`,
+/// `latent_layout.json` and `tokenizer.json` in them, in the order of their names. Where the directories lie does not matter.
 ///
 /// # Errors
 /// A directory or file that cannot be read.
@@ -247,7 +247,7 @@ pub fn fingerprint(dirs: &[&Path]) -> Result<String, ModelError> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(dir).map_err(io)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.retain(|path| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            ["config.json", "adapter_config.json", "tokenizer.json"].contains(&name)
+            ["config.json", "adapter_config.json", "latent_layout.json", "tokenizer.json"].contains(&name)
                 || name.ends_with(".safetensors")
                 || name.ends_with(".pt")
         });

@@ -21,6 +21,7 @@ pub use nextmem::{NextMem, NextMemOptions, TooLong};
 pub use quantized::Quantized;
 pub use text::TextMemory;
 
+use burn::tensor::{Device, Tensor, TensorData};
 use nextmem_quant::{Nf4Latents, Scales};
 
 use crate::error::ModelError;
@@ -44,6 +45,24 @@ impl Latents {
             mean.iter_mut().zip(row).for_each(|(m, v)| *m += v / self.num_latents as f32);
         }
         mean
+    }
+
+    /// A batch of latents on the host, one memory each.
+    ///
+    /// # Shapes
+    /// - latents: `[batch, latents, hidden]`
+    pub fn on_host(latents: Tensor<3>) -> Vec<Self> {
+        let [_, num_latents, hidden_size] = latents.dims();
+        let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
+        values.chunks(num_latents * hidden_size).map(|v| Self { values: v.to_vec(), num_latents, hidden_size }).collect()
+    }
+
+    /// One memory on a device.
+    ///
+    /// # Shapes
+    /// - returns `[1, latents, hidden]`
+    pub fn on_device(&self, device: &Device) -> Tensor<3> {
+        Tensor::from_data(TensorData::new(self.values.clone(), [1, self.num_latents, self.hidden_size]), device)
     }
 }
 
@@ -79,7 +98,10 @@ impl Memory {
         match self {
             Self::Latents(l) => Ok(l.clone()),
             Self::Nf4(l) => Ok(Latents { values: l.dequantize(), num_latents: l.latents(), hidden_size: l.hidden() }),
-            Self::Text(_) | Self::Adapter(_) => Err(ModelError::Unsupported("got a memory without latents, expected latents".into())),
+            Self::Text(_) => Err(ModelError::Unsupported("got a text memory, expected latents; use the text method".into())),
+            Self::Adapter(_) => {
+                Err(ModelError::Unsupported("got a memory of LoRA factors, expected latents; use the dyprag method".into()))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a plan takes, from sizes alone: tokens, floating point operations, memory, bytes to download.
 
 use nextmem_model::DecoderConfig;
-use nextmem_training::{Levels, LoraConfig, OptimConfig};
+use nextmem_training::{Level, Levels, LoraConfig, OptimConfig, SubstitutionConfig};
 
 use crate::experiment::StageName;
 use crate::plan::Plan;
@@ -83,15 +83,20 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
         StageName::Substitution => e.train.substitution.as_ref().map(|s| {
             let (per, full, _) = trained(&s.lora);
             let (mut tokens, mut flops, mut longest) = (0.0, 0.0, 0.0f64);
-            let levels = Levels::new(s, e.train_seed());
+            // Where a gate may move levels on, as if it never did.
+            let levels = Levels::new(&SubstitutionConfig { gate: None, ..s.clone() }, e.train_seed());
             for step in 0..s.steps() {
-                let level = levels.level(step).latents as f64;
+                let Level { latents, window, rows: most, .. } = levels.level(step);
+                let (level, text) = (latents as f64, text.min(window as f64));
+                let rows = rows(&s.optim).min((most as f64) * s.optim.accumulation as f64);
+                // Back to the decoder's weights as well while it is trained along.
+                let read = if s.decoder.is_some_and(|decoder| step < decoder.steps) { 6.0 } else { 4.0 };
                 let encoder = text + 1.0 + level;
                 let rest = (text - level * s.block_tokens as f64).max(0.0);
                 let decoder = level + rest + 1.0 + text;
                 // The latents are fed back without gradient first: one more forward pass of the encoder.
-                tokens += rows(&s.optim) * (2.0 * encoder + decoder);
-                flops += rows(&s.optim) * sizes.products * ((2.0 + per) * encoder + 4.0 * decoder);
+                tokens += rows * (2.0 * encoder + decoder);
+                flops += rows * sizes.products * ((2.0 + per) * encoder + read * decoder);
                 longest = longest.max(encoder + decoder);
             }
             let copies = if s.lora.is_some() { 1.0 } else { 2.0 };

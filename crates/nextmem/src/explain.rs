@@ -62,8 +62,7 @@ pub fn explain(plan: &Plan) -> Result<String> {
         });
     }
     if let Source::Facts(generated) = &plan.source {
-        let sets = [(false, true), (true, generated.has_unseen_wordings())];
-        for (unseen, _) in sets.into_iter().filter(|(_, there)| *there) {
+        for unseen in std::iter::once(false).chain(generated.has_unseen_wordings().then_some(true)) {
             if let Some(bits) = generated.bits(unseen, COUNTED) {
                 let wordings = if unseen { " of unseen wordings" } else { "" };
                 facts.add_row([
@@ -114,6 +113,13 @@ pub fn explain(plan: &Plan) -> Result<String> {
             StageName::Dyprag => e.baselines.dyprag.as_ref().map(|s| (s.steps, &s.optim, s.hypernetwork.num_params(&plan.backbone))),
         }
         .unwrap_or((0, &EMPTY_OPTIM, 0));
+        // Levels may have fewer rows than the optimizer's batch.
+        let passages = match name {
+            StageName::Substitution => e.train.substitution.as_ref().map(|s| s.passages(e.train_seed())),
+            StageName::Icae => e.baselines.icae.as_ref().map(|s| s.stage(e.train.substitution.as_ref()).passages(e.train_seed())),
+            _ => None,
+        }
+        .unwrap_or(steps * optim.batch_size * optim.accumulation);
         let state = match run.finished(*name, fingerprint) {
             Some(dir) => format!("done in {}", dir.display()),
             None => "to run".into(),
@@ -122,7 +128,7 @@ pub fn explain(plan: &Plan) -> Result<String> {
         stages.add_row([
             name.dir().to_string(),
             group(steps),
-            group(steps * optim.batch_size * optim.accumulation),
+            group(passages),
             group(trained),
             estimate(|c| c.tokens, ""),
             estimate(|c| c.flops, "FLOP"),

@@ -8,6 +8,7 @@ use nextmem_model::{Encoder, PeftConfig, save_adapter, save_decoder};
 use crate::cli::BadInput;
 use crate::device;
 use crate::parts::{assemble, finished};
+use crate::terminal::note_once;
 
 /// Writes `decoder/` (stage 1 merged, special-token rows in the table, tokenizer with `[SoD]`) and what encodes: `encoder/`, a PEFT
 /// adapter on that decoder or a whole model. Returns the directories.
@@ -28,6 +29,14 @@ pub fn export(run: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     };
     save_decoder(&folded, &decoder, tokenizer.im_end(), tokenizer.end_of_text())?;
     tokenizer.save(&decoder)?;
+    if !model.layout.is_plain() {
+        model.layout.save(&decoder)?;
+        note_once(format!(
+            "{}: latents, texts and copies of this run have positions of their own; give transformers position_ids as latent_layout.json \
+             says, or it reads them as one plain sequence",
+            decoder.display()
+        ));
+    }
     match &model.encoder {
         Encoder::Adapter(adapter) => {
             let lora = plan.experiment.train.substitution.as_ref().and_then(|s| s.lora.clone());

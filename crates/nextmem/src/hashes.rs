@@ -70,6 +70,7 @@ fn decides(name: &str) -> bool {
         "config.json",
         "adapter_config.json",
         "generation_config.json",
+        "latent_layout.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "chat_template.jinja",

@@ -43,19 +43,17 @@ impl Opened {
     fn new(label: &str, parts: &Parts, device: &Device, options: NextMemOptions, answers: DecompReader) -> Result<Self> {
         let (autoencoder, tokenizer) = assemble(parts, device)?;
         let nextmem = NextMem::new(autoencoder, tokenizer, options);
-        // Read a second time, the weights apart from what later stages made of them.
+        let trained = parts.stage1.is_some() || !parts.readers.is_empty();
+        // Read a second time, where the decoder is not the backbone itself.
         let nextmem = match answers {
-            DecompReader::Backbone => {
+            DecompReader::Backbone if trained => {
                 let untouched = Parts { backbone: parts.backbone.clone(), ..Parts::default() };
                 nextmem.answering_with(assemble(&untouched, device)?.0)
             }
-            DecompReader::Decoder => nextmem,
+            _ => nextmem,
         };
-        Ok(Self {
-            nextmem: nextmem.indexed_by(index_head(parts, device)?),
-            label: label.into(),
-            fingerprint: nextmem_model::fingerprint(&parts.dirs())?,
-        })
+        let index = index_head(parts, nextmem.autoencoder())?;
+        Ok(Self { nextmem: nextmem.indexed_by(index), label: label.into(), fingerprint: nextmem_model::fingerprint(&parts.dirs())? })
     }
 
     /// A file of memories that these weights made.

@@ -109,11 +109,20 @@ pub fn assemble(parts: &Parts, device: &Device) -> Result<(Autoencoder, Tokenize
 /// Reads the trained parts of a model whose `[SoD]` is known.
 pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencoder> {
     let (decoder, special) = after_stage1(parts, sod, device)?;
-    let (encoder, layout) = match &parts.stage2 {
-        // Stage 1 alone: texts stand where it has learnt to copy them.
-        None => (Encoder::Bare, parts.stage1.as_ref().map_or_else(|| Ok(LatentLayout::default()), |dir| LatentLayout::load(dir, device))?),
-        Some(dir) => (encoder(dir, &decoder, device)?, LatentLayout::load(dir, device)?),
+    let encoder = match &parts.stage2 {
+        None => Encoder::Bare,
+        Some(dir) => encoder(dir, &decoder, device)?,
     };
+    // Without a stage 2 texts stand where stage 1 has learnt to copy them.
+    let layout = match parts.stage2.as_ref().or(parts.stage1.as_ref()) {
+        None => LatentLayout::default(),
+        Some(dir) => LatentLayout::load(dir, decoder.config().hidden_size, device)?,
+    };
+    if parts.readers.is_empty() {
+        return Ok(Autoencoder { decoder, encoder, special, sod, layout });
+    }
+    // What encodes stays on stage 1, whatever later stages make of the decoder.
+    let encoder = Encoder::Full(Box::new(standing_alone(&encoder, &decoder, &special)));
     let decoder = parts.readers.iter().try_fold(decoder, |decoder, dir| -> Result<Decoder> {
         Ok(match dir.join("adapter_config.json").exists() {
             true => adapter_on(dir, &decoder, device)?.merge(decoder),
@@ -123,22 +132,29 @@ pub fn autoencoder(parts: &Parts, sod: u32, device: &Device) -> Result<Autoencod
     Ok(Autoencoder { decoder, encoder, special, sod, layout })
 }
 
-/// The trained index, if there is one.
-pub fn index_head(parts: &Parts, device: &Device) -> Result<Option<IndexHead>> {
-    let Some(dir) = &parts.index else { return Ok(None) };
-    let sod = Tokenizer::open(&parts.backbone)?.sod();
-    let memory = autoencoder(parts, sod, device)?;
+/// What encodes as weights of its own: an adapter merged, the special-token rows in the table.
+pub fn standing_alone(encoder: &Encoder, decoder: &Decoder, special: &Option<SpecialDelta>) -> Decoder {
+    let merged = match encoder {
+        Encoder::Full(encoder) => return encoder.as_ref().clone(),
+        Encoder::Adapter(adapter) => adapter.merge(decoder.clone()),
+        Encoder::Bare => decoder.clone(),
+    };
+    match special {
+        Some(special) => special.fold(merged),
+        None => merged,
+    }
+}
+
+/// The trained index of a memory, if there is one.
+pub fn index_head(parts: &Parts, memory: &Autoencoder) -> Result<Option<IndexHead>> {
+    let (Some(dir), device) = (&parts.index, &memory.device()) else { return Ok(None) };
     // An adapter stands on what encodes passages.
-    let base = match &memory.encoder {
-        Encoder::Full(encoder) => encoder.as_ref(),
-        Encoder::Adapter(_) | Encoder::Bare => &memory.decoder,
-    };
-    let query = match encoder(dir, base, device)? {
-        Encoder::Adapter(adapter) => Encoder::Full(Box::new(adapter.merge(base.clone()))),
-        other => other,
-    };
-    let projection = load_projection(dir, memory.hidden_size(), device)?;
-    Ok(Some(IndexHead { query, layout: LatentLayout::load(dir, device)?, projection }))
+    let base = standing_alone(&memory.encoder, &memory.decoder, &memory.special);
+    let query = encoder(dir, &base, device)?;
+    let query = Encoder::Full(Box::new(standing_alone(&query, &base, &None)));
+    let (layout, projection) =
+        (LatentLayout::load(dir, memory.hidden_size(), device)?, load_projection(dir, memory.hidden_size(), device)?);
+    Ok(Some(IndexHead { query, layout, projection }))
 }
 
 /// An encoder beside a decoder: a PEFT directory, or a Hugging Face one.

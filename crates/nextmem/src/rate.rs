@@ -31,6 +31,9 @@ pub struct Rate {
     pub tokens: f64,
     /// Characters.
     pub characters: f64,
+    /// Share of passages with more tokens than the blocks of all latents, where stage 2 was trained by blocks: their ends are in no
+    /// block.
+    pub beyond: Option<f64>,
     /// Information of a generated passage, an upper bound; absent for texts that nobody has counted.
     pub bits: Option<f64>,
 }
@@ -44,7 +47,8 @@ pub fn write(plan: &Plan, dir: &RunDir, parts: &Parts) -> Result<()> {
         let passages = plan.source.reconstruction(&config)?;
         let n = passages.len();
         let mean = |total: usize| total as f64 / n.max(1) as f64;
-        let tokens = passages.iter().map(|passage| Ok(tokenizer.encode(passage)?.len())).sum::<Result<usize>>()?;
+        let lengths = passages.iter().map(|passage| Ok(tokenizer.encode(passage)?.len())).collect::<Result<Vec<usize>>>()?;
+        let covered = plan.experiment.train.substitution.as_ref().map(|s| s.levels * s.block_tokens);
         let bits = match &plan.source {
             Source::Facts(facts) if config.path.is_none() => facts.bits(config.unseen, n),
             _ => None,
@@ -54,7 +58,8 @@ pub fn write(plan: &Plan, dir: &RunDir, parts: &Parts) -> Result<()> {
             n,
             latents: plan.experiment.method.nextmem.num_latents,
             hidden_size: plan.backbone.hidden_size,
-            tokens: mean(tokens),
+            tokens: mean(lengths.iter().sum()),
+            beyond: covered.map(|covered| mean(lengths.iter().filter(|length| **length > covered).count())),
             characters: mean(passages.iter().map(|passage| passage.chars().count()).sum()),
             bits,
         });
@@ -74,16 +79,17 @@ pub fn markdown(rates: &[Rate]) -> String {
         return out;
     }
     out.push_str(
-        "\n## What a latent stands for\n\n| dataset | n | latents | tokens a passage | tokens a latent | characters a latent | bits a passage \
-         | bits a latent | bits a latent in NF4 |\n|---|---|---|---|---|---|---|---|---|\n",
+        "\n## What a latent stands for\n\n| dataset | n | latents | tokens a passage | longer than all blocks | tokens a latent | characters a latent | bits a passage \
+         | bits a latent | bits a latent in NF4 |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for rate in rates {
         let per = |total: f64| total / rate.latents as f64;
         let [bits, bits_per] = [rate.bits, rate.bits.map(per)].map(|bits| bits.map_or("-".into(), |bits| format!("{bits:.1}")));
         let stored = 4 * rate.hidden_size;
+        let beyond = rate.beyond.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {:.1} | {:.2} | {:.1} | {bits} | {bits_per} | {stored} |",
+            "| {} | {} | {} | {:.1} | {beyond} | {:.2} | {:.1} | {bits} | {bits_per} | {stored} |",
             rate.dataset,
             rate.n,
             rate.latents,
@@ -102,11 +108,19 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_row_and_unknown_bits_are_a_dash() {
-        let rate =
-            Rate { dataset: "facts".into(), n: 2, latents: 10, hidden_size: 128, tokens: 80.0, characters: 200.0, bits: Some(150.0) };
-        let text = markdown(&[rate.clone(), Rate { dataset: "text".into(), bits: None, ..rate }]);
-        assert!(text.contains("| facts | 2 | 10 | 80.0 | 8.00 | 20.0 | 150.0 | 15.0 | 512 |"), "{text}");
-        assert!(text.contains("| text | 2 | 10 | 80.0 | 8.00 | 20.0 | - | - | 512 |"), "{text}");
+        let rate = Rate {
+            dataset: "facts".into(),
+            n: 2,
+            latents: 10,
+            hidden_size: 128,
+            tokens: 80.0,
+            characters: 200.0,
+            beyond: Some(0.5),
+            bits: Some(150.0),
+        };
+        let text = markdown(&[rate.clone(), Rate { dataset: "text".into(), bits: None, beyond: None, ..rate }]);
+        assert!(text.contains("| facts | 2 | 10 | 80.0 | 50.0% | 8.00 | 20.0 | 150.0 | 15.0 | 512 |"), "{text}");
+        assert!(text.contains("| text | 2 | 10 | 80.0 | - | 8.00 | 20.0 | - | - | 512 |"), "{text}");
         assert!(markdown(&[]).is_empty());
     }
 }

@@ -95,25 +95,21 @@ fn methods(plan: &Plan, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
     let text = TextMemory::new(backbone.clone(), tokenizer.clone(), nextmem.max_new_tokens, nextmem.decoding);
     let mut rows: Vec<Row> = vec![("text".into(), Box::new(text))];
     // A clone shares the weights.
-    let index = index_head(parts, device)?;
+    let index = index_head(parts, &autoencoder)?;
     let apart = nextmem.decomp_reader == DecompReader::Backbone;
-    with_quantized(&mut rows, e, ["dense", "sparse"], || {
-        let method = NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e));
-        let method = method.indexed_by(index.clone());
+    let own = || {
+        let method = NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e)).indexed_by(index.clone());
         if apart { method.answering_with(backbone.clone()) } else { method }
-    });
-    let own = || NextMem::new(autoencoder.clone(), tokenizer.clone(), options(e)).indexed_by(index.clone());
+    };
+    with_quantized(&mut rows, e, ["dense", "sparse"], |_| own());
     if nextmem.refine_steps > 0 {
-        let scales = e.quant.as_ref().map(|quant| if quant.scales { Scales::Absmax } else { Scales::None });
-        with_quantized(&mut rows, e, ["dense-refined", "sparse-refined"], || {
-            let inner = if apart { own().answering_with(backbone.clone()) } else { own() };
-            RefinedNextMem { inner, steps: nextmem.refine_steps, nf4: scales }
-        });
+        let refined = |nf4| RefinedNextMem { inner: own(), steps: nextmem.refine_steps, nf4 };
+        with_quantized(&mut rows, e, ["dense-refined", "sparse-refined"], refined);
     }
     if e.eval.controls == Controls::All {
         let others = plan.source.held_out(Split::Valid, CONTROL_PASSAGES)?;
         for kind in ControlKind::ALL {
-            rows.push((kind.row().into(), Box::new(Control { kind, nextmem: own(), others: others.clone() })));
+            rows.push((kind.row().into(), Box::new(Control::new(kind, own(), &others))));
         }
     }
 
@@ -126,8 +122,9 @@ fn methods(plan: &Plan, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
         let encoder = encoder(dir, &decoder, device)?;
         let own = dir.join(DECODER);
         let decoder = if own.is_dir() { load_backbone(&own, device)? } else { decoder };
-        let model = Autoencoder { decoder, encoder, special, sod: tokenizer.sod(), layout: LatentLayout::load(dir, device)? };
-        let icae = || {
+        let layout = LatentLayout::load(dir, autoencoder.hidden_size(), device)?;
+        let model = Autoencoder { decoder, encoder, special, sod: tokenizer.sod(), layout };
+        let icae = |_| {
             let method = Icae::new(model.clone(), slots.clone(), tokenizer.clone(), options.clone());
             if apart { method.answering_with(backbone.clone()) } else { method }
         };
@@ -152,13 +149,13 @@ fn methods(plan: &Plan, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Adds a method that keeps latents, and the same with NF4 when the experiment quantises.
-fn with_quantized<M: MemoryMethod + 'static>(rows: &mut Vec<Row>, e: &Experiment, names: [&str; 2], method: impl Fn() -> M) {
+/// Adds a method that keeps latents, and the same with NF4 when the experiment quantises; `method` is told which NF4 it stands before.
+fn with_quantized<M: MemoryMethod + 'static>(rows: &mut Vec<Row>, e: &Experiment, names: [&str; 2], method: impl Fn(Option<Scales>) -> M) {
     let [dense, sparse] = names;
-    rows.push((dense.into(), Box::new(method())));
+    rows.push((dense.into(), Box::new(method(None))));
     if let Some(quant) = &e.quant {
         let (suffix, scales) = if quant.scales { ("", Scales::Absmax) } else { ("-no-scales", Scales::None) };
-        rows.push((format!("{sparse}{suffix}"), Box::new(Quantized::new(method(), scales))));
+        rows.push((format!("{sparse}{suffix}"), Box::new(Quantized::new(method(Some(scales)), scales))));
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::module::{ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use nextmem_data::Split;
 use nextmem_eval::metric::{TextMetric, text_metric};
 use nextmem_model::{
-    Decoder, LatentLayout, LoraAdapter, PeftConfig, Tokenizer, load_decoder, random_slots, save_adapter, save_decoder,
-    save_special_embeddings,
+    Decoder, LatentLayout, LoraAdapter, PeftConfig, Tokenizer, random_slots, save_adapter, save_decoder, save_special_embeddings,
 };
 use nextmem_training::{
     Levels, LoraConfig, Observer, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig, SubstitutionModel,
@@ -242,13 +241,13 @@ impl Trainer<'_> {
         let Some(config) = &self.experiment().train.substitution else { bail!("no [train.substitution]") };
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
-        let trainable = self.encoder(StageName::Substitution, &config.lora, &decoder, parts)?;
+        let trainable = self.encoder(StageName::Substitution, &config.lora, &decoder);
         let mut model = SubstitutionModel::new(trainable, decoder, special, tokenizer.sod(), config.into());
         if config.layout.index_vectors && config.levels > 1 {
             let vectors = random_slots(&model.decoder, config.levels - 1, mix(self.seed(StageName::Substitution), 1));
             model.index_vectors = Some(Param::from_tensor(vectors));
         }
-        self.substitute(StageName::Substitution, config, model, parts, &tokenizer).map(drop)
+        self.substitute(StageName::Substitution, config, model, &tokenizer).map(drop)
     }
 
     /// Trains latents of any kind by stage 2's rows and saves encoder, decoder and layout.
@@ -257,14 +256,13 @@ impl Trainer<'_> {
         stage: StageName,
         config: &SubstitutionConfig,
         mut model: SubstitutionModel,
-        parts: &Parts,
         tokenizer: &Arc<Tokenizer>,
     ) -> Result<SubstitutionModel> {
         if config.decoder.is_some() {
-            model.trained_decoder = Some(load_like(&model.decoder, parts, self.device)?);
+            model.trained_decoder = Some(apart(&model.decoder));
         }
         if config.auxiliary.is_some() {
-            model.auxiliary = Some(load_like(&model.decoder, parts, self.device)?);
+            model.auxiliary = Some(apart(&model.decoder));
         }
         let seed = mix(self.experiment().train_seed(), stage as u64);
         let texts = self.texts(stage, tokenizer, config.random_tokens)?;
@@ -299,12 +297,12 @@ impl Trainer<'_> {
     }
 
     /// A fresh encoder beside a decoder: a copy of its weights, or an adapter on them.
-    fn encoder(&self, stage: StageName, lora: &Option<LoraConfig>, decoder: &Decoder, parts: &Parts) -> Result<Trainable> {
+    fn encoder(&self, stage: StageName, lora: &Option<LoraConfig>, decoder: &Decoder) -> Trainable {
         let (full, adapter) = match lora {
-            None => (Some(load_like(decoder, parts, self.device)?), None),
+            None => (Some(apart(decoder)), None),
             Some(lora) => (None, Some(LoraAdapter::random(decoder.config(), lora.rank, lora.alpha, self.seed(stage), self.device))),
         };
-        Ok(Trainable { full, adapter, special: None })
+        Trainable { full, adapter, special: None }
     }
 
     /// Writes a Hugging Face directory, or a PEFT one with the special-token rows.
@@ -324,22 +322,15 @@ impl Trainer<'_> {
     }
 }
 
-/// Gives every parameter an id of its own: a copy that is trained beside what it was copied from.
-struct Apart;
-
-impl ModuleMapper for Apart {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        Param::from_tensor(param.val())
+/// A copy that is trained beside what it was copied from: every parameter has an id of its own.
+fn apart(decoder: &Decoder) -> Decoder {
+    struct Apart;
+    impl ModuleMapper for Apart {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            Param::from_tensor(param.val())
+        }
     }
-}
-
-/// A second copy of the decoder's weights, with parameters of its own: the encoder that stage 2 trains.
-fn load_like(decoder: &Decoder, parts: &Parts, device: &Device) -> Result<Decoder> {
-    match &parts.stage1 {
-        Some(dir) if !dir.join("adapter_config.json").exists() => Ok(load_decoder(dir, device)?),
-        Some(_) => Ok(decoder.clone()),
-        None => load_backbone(&parts.backbone, device),
-    }
+    decoder.clone().map(&mut Apart)
 }
 
 /// Copies the files of a directory.

@@ -149,3 +149,40 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
         assert!(!dir.path("results").exists(), "{from}");
     }
 }
+
+/// The bf16 latents of a memory file.
+fn latents(dir: &Dir, file: &str) -> Vec<f32> {
+    let bytes = std::fs::read(dir.path(file)).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let entries: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let [from, to] = [0, 1].map(|i| entries["latents"]["data_offsets"][i].as_u64().unwrap() as usize + 8 + header);
+    bytes[from..to].chunks(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect()
+}
+
+#[test]
+fn a_reader_changes_no_memory_whatever_encodes() {
+    let dir = Dir::new();
+    let reader = "\n[train.reader]\nsteps = 2\n\n[train.reader.optim]\nlearning_rate = 1e-2\nbatch_size = 2\n";
+    for (name, lora) in [("all", ""), ("lora", "lora = { rank = 2 }\n")] {
+        let text = TINY.replace("steps_last_level = 2\n", &format!("steps_last_level = 2\n{lora}"));
+        // Special-token rows of their own, which only an adapter of stage 1 has.
+        let text = edited(&text, "[train.reconstruction]\nsteps = 4\n", &format!("[train.reconstruction]\nsteps = 4\n{lora}"));
+        dir.write("plain.toml", text.replace("name = \"tiny\"", &format!("name = \"{name}\"")));
+        dir.write("read.toml", text.replace("name = \"tiny\"", &format!("name = \"{name}-read\"")) + reader);
+        for (experiment, run, out) in
+            [("plain.toml", name.to_string(), "plain.safetensors"), ("read.toml", format!("{name}-read"), "read.safetensors")]
+        {
+            dir.run(&["run", experiment]).good();
+            dir.run(&["encode", &format!("results/{run}"), "Ann lives in Oslo.", "--out", out]).good();
+        }
+        // An adapter that was merged rounds otherwise; another decoder would give other numbers altogether.
+        let (plain, read) = (latents(&dir, "plain.safetensors"), latents(&dir, "read.safetensors"));
+        let largest = plain.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let moved = plain.iter().zip(&read).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(plain.len() == 32 && moved <= 0.01 * largest, "{name}: {moved} of {largest}");
+        assert_ne!(
+            std::fs::read(dir.path(&format!("results/{name}-read/reader/weights/model.safetensors"))).unwrap(),
+            std::fs::read(dir.path(&format!("results/{name}/pretrain/weights/model.safetensors"))).unwrap()
+        );
+    }
+}

@@ -84,6 +84,10 @@ pub trait RowSource: Send + Sync {
     fn level(&self, step: usize) -> Level;
     /// The row at a place of the stream, for that level.
     fn row(&self, place: u64, level: Level) -> Result<Row, TrainError>;
+    /// The latents that a validation after a step is to have.
+    fn tested(&self, step: usize) -> usize {
+        self.level(step).latents
+    }
     /// Told the loss of every step.
     fn observe(&self, _latents: usize, _loss: f32) {}
     /// What a checkpoint has to keep of it.
@@ -239,6 +243,9 @@ impl RowSource for SubstitutionRows {
             row.block = Some((latent, latent * c.block_tokens..x.len().min((latent + 1) * c.block_tokens)));
         }
         Ok(row)
+    }
+    fn tested(&self, step: usize) -> usize {
+        self.levels.newest(step)
     }
     fn observe(&self, latents: usize, loss: f32) {
         self.levels.observe(latents, loss);

@@ -96,7 +96,8 @@ pub(crate) fn sweep(dir: &Path, keep: &[usize]) {
         let name = entry.file_name();
         let step = name.to_str().and_then(|n| n.rsplit_once('-')?.1.split('.').next()?.parse::<usize>().ok());
         let hidden = name.to_str().is_none_or(|n| n.starts_with('.'));
-        if name.to_str().is_some_and(|n| n.starts_with("best")) {
+        // Kept apart from the checkpoints.
+        if name.to_str().is_some_and(|n| n.starts_with(Best::PART)) {
             continue;
         }
         if hidden || step.is_none_or(|step| !keep.contains(&step)) {
@@ -107,10 +108,13 @@ pub(crate) fn sweep(dir: &Path, keep: &[usize]) {
 
 /// Whether the bytes of all three files are those that were written.
 fn undamaged(dir: &Path, step: usize) -> bool {
-    PARTS.iter().all(|part| {
-        let said = std::fs::read_to_string(sum_file(dir, part, step)).ok();
-        said.is_some() && said.as_deref().map(str::trim) == sha256_file(file(dir, part, step)).ok().as_deref()
-    })
+    PARTS.iter().all(|part| sound(dir, part, step))
+}
+
+/// Whether the bytes of a part are those that were written.
+fn sound(dir: &Path, part: &str, step: usize) -> bool {
+    let said = std::fs::read_to_string(sum_file(dir, part, step)).ok();
+    said.is_some() && said.as_deref().map(str::trim) == sha256_file(file(dir, part, step)).ok().as_deref()
 }
 
 /// Whether burn accepts all three files; it checks headers and sizes and leaves the values on disk.
@@ -157,49 +161,57 @@ pub(crate) struct Best<'a> {
 }
 
 impl<'a> Best<'a> {
+    const PART: &'static str = "best";
+
     pub(crate) fn at(dir: &'a Path) -> Self {
         Self { dir }
     }
 
-    fn record(&self, step: usize) -> PathBuf {
-        self.dir.join(format!("best-{step}.bpk"))
+    fn weights(&self) -> AtomicCheckpointer {
+        AtomicCheckpointer::new(self.dir, Self::PART)
     }
 
     fn note(&self) -> PathBuf {
         self.dir.join("best.json")
     }
 
-    /// Step and score of what is kept; nothing where a file is missing.
+    /// Step and score of what is kept; nothing where it is not whole.
     pub(crate) fn found(&self) -> Option<(usize, f64)> {
         let note: serde_json::Value = serde_json::from_slice(&std::fs::read(self.note()).ok()?).ok()?;
         let (step, score) = (note["step"].as_u64()? as usize, note["score"].as_f64()?);
-        self.record(step).is_file().then_some((step, score))
+        file(self.dir, Self::PART, step).is_file().then_some((step, score))
     }
 
     /// Keeps the weights in the place of those before.
     pub(crate) fn keep(&self, step: usize, score: f64, record: ModuleRecord) -> Result<(), CheckpointerError> {
         let before = self.found();
-        let path = self.record(step);
-        let _ = std::fs::remove_file(&path);
-        Checkpoint::save(record, path)?;
+        self.weights().save(step, record)?;
         let note = serde_json::json!({"step": step, "score": score});
         write_atomically(&self.note(), format!("{note}\n").as_bytes()).map_err(|e| CheckpointerError::Unknown(e.to_string()))?;
         // Only now that the note names the new one.
-        if let Some((old, _)) = before.filter(|(old, _)| *old != step) {
-            let _ = std::fs::remove_file(self.record(old));
+        match before.filter(|(old, _)| *old != step) {
+            Some((old, _)) => <AtomicCheckpointer as Checkpointer<ModuleRecord>>::delete(&self.weights(), old),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The weights that are kept.
     pub(crate) fn load(&self) -> Option<Result<ModuleRecord, CheckpointerError>> {
-        self.found().map(|(step, _)| <ModuleRecord as Checkpoint>::load(self.record(step)))
+        self.found().map(|(step, _)| self.weights().restore(step))
     }
 
-    /// Forgets what was kept after a step that training goes back to.
+    /// Forgets what was kept after a step that training goes back to, and what was damaged on disk.
     pub(crate) fn forget_after(&self, step: usize) {
-        if self.found().is_some_and(|(kept, _)| kept > step) {
+        if self.found().is_some_and(|(kept, _)| kept > step || !sound(self.dir, Self::PART, kept)) {
             let _ = std::fs::remove_file(self.note());
+        }
+        let kept = self.found().map(|(kept, _)| kept);
+        let names = |kept: usize| [file(self.dir, Self::PART, kept), sum_file(self.dir, Self::PART, kept), self.note()];
+        for entry in std::fs::read_dir(self.dir).into_iter().flatten().flatten() {
+            let mine = entry.file_name().to_str().is_some_and(|name| name.starts_with(Self::PART));
+            if mine && kept.is_none_or(|kept| !names(kept).contains(&entry.path())) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 }

@@ -211,6 +211,7 @@ where
             }
             let level = passes[0].level;
             let (loss, norm) = advance(learner, passes, &stage.optim, stage.run.shards, step)?;
+            let tested = stage.rows.tested(step - 1);
             stage.rows.observe(level, loss);
             sum += f64::from(loss);
             norms += norm;
@@ -231,6 +232,8 @@ where
                 && (last || (stage.run.validate_every > 0 && step % stage.run.validate_every == 0))
             {
                 let model = learner.model().valid();
+                // A step that returned to a lower level says nothing about the newest one.
+                let level = tested;
                 let mut scores = validate(&model, level)?;
                 if let (true, Some(score)) = (stage.run.keep_best, scores[SCORE].as_f64()) {
                     let best = Best::at(&checkpoints);

@@ -98,11 +98,11 @@ impl IndexModel {
     fn vectors(&self, latents: Tensor<3>) -> Tensor<3> {
         let [_, count, _] = latents.dims();
         let first = if self.every_prefix { 1 } else { count };
-        let mut means = Vec::with_capacity(count);
-        for k in first..=count {
-            means.push(latents.clone().narrow(1, 0, k).mean_dim(1));
-        }
-        let means = Tensor::cat(means, 1).swap_dims(0, 1);
+        // Row k of the product is the mean of the first k latents.
+        let share = |k: usize| (0..count).map(move |i| if i < k { 1.0 / k as f32 } else { 0.0 });
+        let shares: Vec<f32> = (first..=count).flat_map(share).collect();
+        let shares = Tensor::<3>::from_data(TensorData::new(shares, [1, count + 1 - first, count]), &latents.device());
+        let means = shares.matmul(latents).swap_dims(0, 1);
         let projected = means.matmul(self.projection.val().transpose().unsqueeze::<3>());
         let norm = (projected.clone().square().sum_dim(2) + 1e-12).sqrt();
         projected / norm
@@ -123,7 +123,7 @@ impl IndexModel {
 impl Objective for IndexModel {
     fn loss(&self, batch: &Batch) -> Tensor<1> {
         let logits = self.nearness(batch) / self.temperature;
-        let [prefixes, queries, passages] = logits.dims();
+        let [prefixes, queries, _] = logits.dims();
         // The right passage is the first of each query's own.
         let mut right = Vec::with_capacity(queries);
         let mut place = 0;
@@ -133,7 +133,6 @@ impl Objective for IndexModel {
         }
         let right = Tensor::<1, Int>::from_data(TensorData::new(right, [queries]), &logits.device());
         let right = right.reshape([1, queries, 1]).repeat_dim(0, prefixes);
-        let logits = logits.reshape([prefixes, queries, passages]);
         activation::log_softmax(logits, 2).gather(2, right).mean().neg()
     }
 }

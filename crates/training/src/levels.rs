@@ -73,6 +73,11 @@ impl Levels {
         Level { latents, window, covered, rows }
     }
 
+    /// The latents of the newest level at a step, replays and drawn numbers apart.
+    pub fn newest(&self, step: usize) -> usize {
+        self.ladder[self.rung(step)]
+    }
+
     /// The rung of a step, replays apart.
     fn rung(&self, step: usize) -> usize {
         let last = self.ladder.len() - 1;
@@ -167,6 +172,9 @@ mod tests {
             ..config()
         };
         assert_eq!(length.steps(), 5);
+        // 2 steps of 9 rows and 3 of 2, none above the optimizer's batch.
+        let optim = OptimConfig { batch_size: 9, ..OptimConfig::example() };
+        assert_eq!(SubstitutionConfig { optim, ..length.clone() }.passages(1), 24);
         let levels = Levels::new(&length, 1);
         assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9 });
         assert_eq!(levels.level(2), Level { latents: 3, window: usize::MAX, covered: 12, rows: 2 });
@@ -181,6 +189,8 @@ mod tests {
     fn replay_returns_to_lower_levels() {
         let replay = SubstitutionConfig { replay: 0.5, steps_last_level: 400, ..config() };
         let last = latents(&replay, 404)[4..].to_vec();
+        let levels = Levels::new(&replay, 1);
+        assert!((4..404).all(|step| levels.newest(step) == 3));
         let share = last.iter().filter(|l| **l < 3).count();
         assert!((140..260).contains(&share), "{share}");
         assert!(last.contains(&1) && last.contains(&2));

@@ -83,8 +83,10 @@ impl RowSource for PretrainRows {
         let row = match &self.text {
             _ if at >= total - c.random_copies - c.comp_questions => {
                 let example = self.facts.get(place)?;
-                let (question, answer) = &example.questions[mix(self.seed, place) as usize % example.questions.len().max(1)];
-                comp_question(&self.tokenizer, &example.text, question, answer).map(Row::with_its_text)
+                match example.questions.get(mix(self.seed, place) as usize % example.questions.len().max(1)) {
+                    Some((question, answer)) => comp_question(&self.tokenizer, &example.text, question, answer).map(Row::with_its_text),
+                    None => self.prose(&example.text),
+                }
             }
             Some(text) if at >= c.facts + c.questions + c.repeats => self.prose(&text.get(place)?),
             _ => {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Tensor, TensorData};
 use nextmem_model::Autoencoder;
 use nextmem_quant::{Nf4Latents, Scales};
 
@@ -81,7 +81,7 @@ pub fn refine(reader: &Autoencoder, rows: &[Vec<u32>], latents: Tensor<3>, end_o
         }
 
         // 2. A step
-        let loss = log_probabilities.gather(1, Tensor::<2, Int>::from_inner(targets.inner())).mean().neg();
+        let loss = log_probabilities.gather(1, targets).mean().neg();
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(config.learning_rate * size, model, grads);
     }
@@ -101,6 +101,6 @@ pub(crate) fn through_nf4(latents: Tensor<3>, scales: Scales, [count, hidden]: [
         Err(_) => vec![f32::NAN; memory.len()],
     };
     let difference: Vec<f32> = memories.chunks(count * hidden).flat_map(round_trip).collect();
-    let difference = Tensor::<3>::from_data(burn::tensor::TensorData::new(difference, shape), &plain.device());
+    let difference = Tensor::<3>::from_data(TensorData::new(difference, shape), &plain.device());
     latents + Tensor::from_inner(difference)
 }

@@ -105,3 +105,66 @@ where
     learner.optimizer_step(grads);
     Ok((loss, norm))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::batch::reconstruction_row;
+    use crate::objective::{TokenModel, Trainable};
+    use burn::module::{Module, ModuleVisitor, Param};
+    use burn::tensor::{Device, Tensor};
+    use nextmem_model::{Decoder, DecoderConfig};
+
+    /// The largest change of a parameter between two models, by whether its path ends as Muon's do.
+    struct Changes(Vec<String>, Vec<(bool, Vec<f32>)>);
+
+    impl ModuleVisitor for Changes {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let matrix = self.0.last().is_some_and(|name| name.ends_with("_proj"));
+            self.1.push((matrix, param.val().into_data().iter::<f32>().collect()));
+        }
+    }
+
+    fn values(model: &TokenModel) -> Vec<(bool, Vec<f32>)> {
+        let mut changes = Changes(Vec::new(), Vec::new());
+        model.visit(&mut changes);
+        changes.1
+    }
+
+    #[test]
+    fn muon_trains_the_matrices_of_the_layers_and_adamw_the_rest() {
+        let config = DecoderConfig {
+            vocab_size: 64,
+            hidden_size: 16,
+            intermediate_size: 24,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e4,
+            tie_word_embeddings: true,
+            max_position_embeddings: 64,
+        };
+        let decoder = Decoder::random(config, 0.1, 3, &Device::flex());
+        let model = TokenModel::new(Trainable { full: Some(decoder), adapter: None, special: None }, None, 60);
+        // AdamW alone does next to nothing at its rate, Muon a step of its own.
+        let optim =
+            OptimConfig { optimizer: Optimizer::Muon, learning_rate: 1e-9, muon_learning_rate: Some(0.02), ..OptimConfig::example() };
+        let mut stepper = Stepper::new(model.clone(), &optim, 10, 1);
+        stepper.step(Batch::new(0, vec![reconstruction_row(&[5, 6, 7, 8], 60, 61, false)])).unwrap();
+        let (before, after) = (values(&model), values(&stepper.learner.model()));
+        for ((matrix, before), (_, after)) in before.iter().zip(&after) {
+            let moved = before.iter().zip(after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert_eq!(moved > 1e-4, *matrix, "{moved}");
+        }
+        assert_eq!(before.iter().filter(|(matrix, _)| *matrix).count(), 14);
+    }
+}

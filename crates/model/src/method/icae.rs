@@ -51,7 +51,7 @@ impl Icae {
             _ => model.encoder_embeds(tokens),
         };
         let (decoder, adapter) = model.encoder();
-        Ok(LatentReader::on_host(encode_slots(decoder, adapter, embeds, &pads, &model.layout, self.slots.clone())))
+        Ok(Latents::on_host(encode_slots(decoder, adapter, embeds, &pads, &model.layout, self.slots.clone())))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Decoding latents and answering from them: what NextMem and ICAE have in common.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use super::{AnswerMode, Latents, Memory, NextMemOptions, TooLong, text::answer_from_text};
+use super::{AnswerMode, Memory, NextMemOptions, TooLong, text::answer_from_text};
 use crate::autoencoder::{Autoencoder, check_lengths, pad_embeds};
 use crate::error::ModelError;
 use crate::tokenizer::Tokenizer;
@@ -28,36 +28,23 @@ impl LatentReader {
         Ok(rows)
     }
 
-    /// Latents `[batch, latents, hidden]` on the host, one memory per row.
-    pub(super) fn on_host(latents: Tensor<3>) -> Vec<Latents> {
-        let [_, num_latents, hidden_size] = latents.dims();
-        let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
-        values.chunks(num_latents * hidden_size).map(|v| Latents { values: v.to_vec(), num_latents, hidden_size }).collect()
-    }
-
     /// One memory on the device.
     ///
     /// # Shapes
     /// - returns `[1, latents, hidden]`
     fn tensor(&self, memory: &Memory) -> Result<Tensor<3>, ModelError> {
-        let hidden = self.autoencoder.hidden_size();
-        let (values, rows, columns) = match memory {
-            Memory::Latents(l) => (l.values.clone(), l.num_latents, l.hidden_size),
-            Memory::Nf4(l) => (l.dequantize(), l.latents(), l.hidden()),
-            Memory::Text(_) => return Err(ModelError::Unsupported("got a text memory, expected latents; use the text method".into())),
-            Memory::Adapter(_) => {
-                return Err(ModelError::Unsupported("got a memory of LoRA factors, expected latents; use the dyprag method".into()));
-            }
-        };
-        if columns != hidden {
+        let (latents, hidden) = (memory.latents()?, self.autoencoder.hidden_size());
+        if latents.hidden_size != hidden {
             return Err(ModelError::Unsupported(format!(
-                "got latents of width {columns}, expected {hidden}; they were made by another model"
+                "got latents of width {}, expected {hidden}; they were made by another model",
+                latents.hidden_size
             )));
         }
-        Ok(Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.autoencoder.device()))
+        Ok(latents.on_device(&self.autoencoder.device()))
     }
 
     /// The answer prompt with the latents spliced in (official code: `tok[:2] + SoD + latents + <|endoftext|> + tok[2:]`).
+    ///
     /// Also returns where the latents begin, which the question does not change, and how many they are.
     fn comp_prompt(&self, memory: &Memory, question: &str) -> Result<(Tensor<3>, [usize; 2]), ModelError> {
         let (mut head, tail) = self.tokenizer.answer_latents_prompt(question)?;

@@ -81,7 +81,7 @@ impl NextMem {
             return Ok(Vec::new());
         }
         let rows = self.reader.rows(passages)?;
-        Ok(LatentReader::on_host(self.reader.autoencoder.encode(&rows, self.reader.options.num_latents)))
+        Ok(Latents::on_host(self.reader.autoencoder.encode(&rows, self.reader.options.num_latents)))
     }
 }
 
@@ -120,7 +120,7 @@ impl MemoryMethod for NextMem {
         let Some(index) = &self.index else { return Ok(None) };
         let rows = self.reader.rows(&none_for_empty(queries))?;
         let model = Autoencoder { encoder: index.query.clone(), layout: index.layout.clone(), ..self.reader.autoencoder.clone() };
-        let latents = LatentReader::on_host(model.encode(&rows, self.reader.options.num_latents));
+        let latents = Latents::on_host(model.encode(&rows, self.reader.options.num_latents));
         Ok(Some(latents.iter().map(|latents| index.vector(latents)).collect()))
     }
 }

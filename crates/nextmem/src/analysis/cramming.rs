@@ -4,7 +4,6 @@
 //! above the trained encoder's row (series `encoder`), the encoder is what limits the memory, not the decoder.
 
 use anyhow::Result;
-use burn::tensor::Tensor;
 use nextmem_eval::analysis::{AnalysisSample, rows};
 use nextmem_model::{Latents, Memory, random_slots};
 use nextmem_training::{RefineConfig, refine};
@@ -34,7 +33,7 @@ pub fn run(setting: &Setting, record: &mut Record) -> Result<Outcome> {
             for (chunk, texts) in tokens.chunks(subject.batch()).zip(passages.chunks(subject.batch())) {
                 let start = random_slots(&reader.decoder, *count, setting.seed()).unsqueeze::<3>().repeat_dim(0, chunk.len());
                 let found = refine(reader, chunk, start, tokenizer.end_of_text(), &config);
-                let memories = host(found.latents);
+                let memories: Vec<Memory> = Latents::on_host(found.latents).into_iter().map(Memory::Latents).collect();
                 let mut some = record.reconstructions(nextmem, &memories, texts, subject.batch())?;
                 for (sample, (accuracy, exact)) in some.iter_mut().zip(found.token_accuracy.iter().zip(&found.exact_after)) {
                     sample.index += samples.len();
@@ -58,12 +57,4 @@ fn per_latent(samples: &mut [AnalysisSample], tokens: &[Vec<u32>], latents: usiz
         let tokens = tokens.get(sample.index).map_or(0, Vec::len);
         sample.values.insert("tokens_per_latent".into(), tokens as f64 / latents as f64);
     }
-}
-
-/// Memories on the host.
-fn host(latents: Tensor<3>) -> Vec<Memory> {
-    let [_, num_latents, hidden_size] = latents.dims();
-    let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
-    let memory = |values: &[f32]| Memory::Latents(Latents { values: values.to_vec(), num_latents, hidden_size });
-    values.chunks(num_latents * hidden_size).map(memory).collect()
 }

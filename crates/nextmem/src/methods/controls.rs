@@ -1,7 +1,9 @@
 //! Rows that remember nothing of the passage, or all of it: what a score is worth is seen beside them.
 
 use nextmem_eval::metric::text_metric;
-use nextmem_model::{Abilities, AnswerMode, Decoding, Latents, Memory, MemoryMethod, ModelError, NextMem, Placement, closed_book_prompt};
+use nextmem_model::{
+    Abilities, AnswerMode, Decoding, Latents, Memory, MemoryMethod, ModelError, NextMem, closed_book_prompt, token_tensor,
+};
 use serde::{Deserialize, Serialize};
 
 /// What stands in the place of a memory.
@@ -48,15 +50,22 @@ pub enum Controls {
 
 /// One of them around a trained model.
 pub struct Control {
-    /// What stands in the place of a memory.
-    pub kind: ControlKind,
-    /// The trained model.
-    pub nextmem: NextMem,
-    /// Held-out passages for [`ControlKind::Another`] and [`ControlKind::Median`].
-    pub others: Vec<String>,
+    kind: ControlKind,
+    nextmem: NextMem,
+    /// What [`ControlKind::Another`] draws from; the one passage of [`ControlKind::Median`].
+    others: Vec<String>,
 }
 
 impl Control {
+    /// A control of a kind; `others` are held-out passages.
+    pub fn new(kind: ControlKind, nextmem: NextMem, others: &[String]) -> Self {
+        let others = match kind {
+            ControlKind::Median => median(others).into_iter().collect(),
+            _ => others.to_vec(),
+        };
+        Self { kind, nextmem, others }
+    }
+
     fn zeros(&self) -> Memory {
         let (num_latents, hidden_size) = (self.nextmem.options().num_latents, self.nextmem.autoencoder().hidden_size());
         Memory::Latents(Latents { values: vec![0.0; num_latents * hidden_size], num_latents, hidden_size })
@@ -68,26 +77,24 @@ impl Control {
         self.others.get(hash as usize % self.others.len().max(1)).map_or("", String::as_str)
     }
 
-    /// The passage with the highest mean F1 against the others.
-    fn median(&self) -> String {
-        let Some(f1) = text_metric("f1") else { return String::new() };
-        let likeness = |text: &String| self.others.iter().map(|other| f1.score(text, other)).sum::<f64>();
-        let best = self.others.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        best.cloned().unwrap_or_default()
-    }
-
-    /// Greedy continuations of token prompts.
-    fn written(&self, prompts: &[Vec<u32>], rests: &[usize]) -> Result<Vec<String>, ModelError> {
+    /// Greedy continuations of token prompts. All but the last token of a copy's prompt are the text itself.
+    fn written(&self, prompts: &[Vec<u32>], copies: bool) -> Result<Vec<String>, ModelError> {
         let (model, tokenizer, options) = (self.nextmem.autoencoder(), self.nextmem.tokenizer(), self.nextmem.options());
-        let mut texts = Vec::with_capacity(prompts.len());
-        for (prompt, rest) in prompts.iter().zip(rests) {
-            let placement: Placement<'_> = model.layout.decoder_with_rest(0, 0, |_, _| *rest);
-            let embeds = model.embed_ids(prompt);
-            let ids = model.generate(embeds, &[], &placement, options.max_new_tokens, &tokenizer.end_ids(), &Decoding::Greedy);
-            texts.push(tokenizer.decode(&ids.concat())?);
-        }
-        Ok(texts)
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let (tokens, pads) = token_tensor(prompts, tokenizer.pad(), &model.device());
+        let placement = model.layout.decoder_with_rest(0, 0, |_, pad| if copies { longest - pad - 1 } else { 0 });
+        let end_ids = tokenizer.end_ids();
+        let ids = model.generate(model.embed(tokens), &pads, &placement, options.max_new_tokens, &end_ids, &Decoding::Greedy);
+        ids.iter().map(|ids| Ok(tokenizer.decode(ids)?)).collect()
     }
+}
+
+/// The passage with the highest mean F1 against the others.
+fn median(passages: &[String]) -> Option<String> {
+    let f1 = text_metric("f1")?;
+    let likeness = |text: &String| passages.iter().map(|other| f1.score(text, other)).sum::<f64>();
+    let scored = passages.iter().map(|text| (likeness(text), text));
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, text)| text.clone())
 }
 
 fn text(memory: &Memory) -> &str {
@@ -119,10 +126,7 @@ impl MemoryMethod for Control {
                 self.nextmem.encode(&others)
             }
             ControlKind::Tokens => Ok(passages.iter().map(|passage| Memory::Text((*passage).into())).collect()),
-            ControlKind::Median => {
-                let median = self.median();
-                Ok(passages.iter().map(|_| Memory::Text(median.clone())).collect())
-            }
+            ControlKind::Median => Ok(passages.iter().map(|passage| Memory::Text(self.other(passage).into())).collect()),
         }
     }
 
@@ -132,9 +136,8 @@ impl MemoryMethod for Control {
             ControlKind::Zeros | ControlKind::Another => self.nextmem.reconstruct(memories),
             ControlKind::Median => Ok(memories.iter().map(|memory| text(memory).to_owned()).collect()),
             ControlKind::NoMemory | ControlKind::Tokens => {
-                let rows = memories.iter().map(|memory| tokenizer.encode(text(memory))).collect::<Result<Vec<_>, _>>()?;
-                let prompts: Vec<Vec<u32>> = rows.iter().map(|row| [row.as_slice(), &[tokenizer.sod()]].concat()).collect();
-                self.written(&prompts, &rows.iter().map(Vec::len).collect::<Vec<_>>())
+                let prompt = |memory| Ok([tokenizer.encode(text(memory))?, vec![tokenizer.sod()]].concat());
+                self.written(&memories.iter().map(prompt).collect::<Result<Vec<_>, ModelError>>()?, true)
             }
         }
     }
@@ -153,7 +156,7 @@ impl MemoryMethod for Control {
             ControlKind::Zeros | ControlKind::Another => self.nextmem.answer(memories, questions, AnswerMode::Comp),
             _ => {
                 let prompts = memories.iter().zip(questions).map(prompt).collect::<Result<Vec<_>, _>>()?;
-                self.written(&prompts, &vec![0; prompts.len()])
+                self.written(&prompts, false)
             }
         }
     }

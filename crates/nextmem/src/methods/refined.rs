@@ -1,6 +1,6 @@
 //! Write-time refinement: the encoder's latents, optimised until the decoder writes the text exactly. Not the paper's method.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use nextmem_model::{AnswerMode, Latents, Memory, MemoryMethod, ModelError, NextMem};
 use nextmem_quant::Scales;
 use nextmem_training::{RefineConfig, refine};
@@ -32,17 +32,10 @@ pub fn refined(
         Ok(row)
     };
     let rows = passages.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-    let mut latents = Vec::with_capacity(memories.len());
-    for memory in &memories {
-        let Latents { values, num_latents, hidden_size } = memory.latents()?;
-        latents.push(Tensor::<3>::from_data(TensorData::new(values, [1, num_latents, hidden_size]), &reader.device()));
-    }
+    let start = memories.iter().map(|memory| Ok(memory.latents()?.on_device(&reader.device()))).collect::<Result<Vec<_>, ModelError>>()?;
     let config = RefineConfig { steps, learning_rate: LEARNING_RATE, nf4 };
-    let found = refine(reader, &rows, Tensor::cat(latents, 0), tokenizer.end_of_text(), &config);
-    let [_, num_latents, hidden_size] = found.latents.dims();
-    let values: Vec<f32> = found.latents.into_data().iter::<f32>().collect();
-    let memory = |values: &[f32]| Memory::Latents(Latents { values: values.to_vec(), num_latents, hidden_size });
-    Ok(values.chunks(num_latents * hidden_size).map(memory).zip(found.exact_after).collect())
+    let found = refine(reader, &rows, Tensor::cat(start, 0), tokenizer.end_of_text(), &config);
+    Ok(Latents::on_host(found.latents).into_iter().map(Memory::Latents).zip(found.exact_after).collect())
 }
 
 /// NextMem whose memories are refined when they are written; everything else is NextMem's.

@@ -53,7 +53,6 @@ pub(super) fn of(e: &Experiment, source: &Source, backbone: &Value, weights: &Va
         "weights": weights,
         "method": nextmem,
         "quant": e.quant,
-        "controls": e.eval.controls,
         "baselines": {
             "bm25": baselines.bm25, "mean_pooled": baselines.mean_pooled, "bge": bge,
             "icae": baselines.icae.is_some(), "dyprag": baselines.dyprag.is_some(),

@@ -27,6 +27,13 @@ pub(super) fn check(e: &Experiment, backbone: &DecoderConfig) -> Result<()> {
             positions - latents - 1
         );
     }
+    let apart = e.train.substitution.as_ref().map_or(0, |s| s.layout.text_positions);
+    if apart > 0 && input > apart {
+        bail!(
+            "method.nextmem.max_input_tokens: got {input}, but train.substitution.layout.text_positions leaves {apart} positions to a text \
+             before those of its copy; set at most {apart}"
+        );
+    }
     if new > positions {
         bail!("method.nextmem.max_new_tokens: got {new}, but {has}; set less");
     }
@@ -52,5 +59,16 @@ pub(super) fn notes(e: &Experiment, stages: &[StageName]) -> Vec<String> {
             if latents < levels { "evaluated" } else { "evaluated, the last ones untrained" }
         )
     });
-    differs.into_iter().collect()
+    let positions = [
+        e.train.reconstruction.as_ref().filter(|_| stages.contains(&StageName::Reconstruction)).map(|s| s.text_positions),
+        e.train.substitution.as_ref().map(|s| s.layout.text_positions),
+    ];
+    let moved = match positions {
+        [Some(stage1), Some(stage2)] if stage1 != stage2 => Some(format!(
+            "train.reconstruction.text_positions is {stage1}, train.substitution.layout.text_positions is {stage2}: the decoder learns to copy \
+             at other positions than it is used at"
+        )),
+        _ => None,
+    };
+    differs.into_iter().chain(moved).collect()
 }

@@ -22,7 +22,7 @@ impl Trainer<'_> {
         let stage = config.stage(stage2);
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), self.device)?;
-        let trainable = self.encoder(StageName::Icae, &config.lora, &decoder, parts)?;
+        let trainable = self.encoder(StageName::Icae, &config.lora, &decoder);
         // Not the adapter's numbers again.
         let slots = random_slots(&decoder, config.slots, mix(self.seed(StageName::Icae), 1));
         let mut options = LatentOptions::from(&stage);
@@ -30,7 +30,7 @@ impl Trainer<'_> {
         options.layout.config.index_vectors = false;
         let mut model = SubstitutionModel::new(trainable, decoder, special, tokenizer.sod(), options);
         model.slots = Some(Param::from_tensor(slots));
-        let trained = self.substitute(StageName::Icae, &stage, model, parts, &tokenizer)?;
+        let trained = self.substitute(StageName::Icae, &stage, model, &tokenizer)?;
         match &trained.slots {
             Some(slots) => Ok(save_slots(slots.val(), &self.dir.join(WEIGHTS))?),
             None => Ok(()),

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::module::Param;
+use burn::tensor::Tensor;
 use nextmem_data::Split;
-use nextmem_model::{Encoder, LoraAdapter, Tokenizer, save_projection};
-use nextmem_training::{
-    IndexModel, IndexRows, LatentOptions, Stage, Stream, SubstitutionModel, Trainable, Validate, fit, mix, validate_index,
-};
+use nextmem_model::{Tokenizer, save_projection};
+use nextmem_training::{IndexModel, IndexRows, LatentOptions, Stage, Stream, SubstitutionModel, Validate, fit, mix, validate_index};
 
-use super::{Apart, Trainer, WEIGHTS};
+use super::{Trainer, WEIGHTS};
 use crate::experiment::StageName;
-use crate::parts::{Parts, autoencoder};
+use crate::parts::{Parts, autoencoder, standing_alone};
 use crate::source::Source;
 
 /// Candidates of a validation's item.
@@ -29,27 +27,16 @@ impl Trainer<'_> {
             |split, count, candidates| facts.index_items(split, count, candidates).context("[train.index]: no queries to learn from");
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let memory = autoencoder(parts, tokenizer.sod(), self.device)?;
-        let seed = self.seed(StageName::Index);
-        // Queries start as passages are encoded, an adapter of stage 2 merged.
-        let base = match &memory.encoder {
-            Encoder::Full(encoder) => encoder.as_ref().clone(),
-            Encoder::Adapter(adapter) => adapter.merge(memory.decoder.clone()),
-            Encoder::Bare => memory.decoder.clone(),
-        };
-        let trainable = match &config.lora {
-            None => Trainable { full: Some(base.clone().map(&mut Apart)), adapter: None, special: None },
-            Some(lora) => {
-                let adapter = LoraAdapter::random(base.config(), lora.rank, lora.alpha, seed, self.device);
-                Trainable { full: None, adapter: Some(adapter), special: None }
-            }
-        };
+        // Queries start as passages are encoded.
+        let base = standing_alone(&memory.encoder, &memory.decoder, &memory.special);
+        let trainable = self.encoder(StageName::Index, &config.lora, &base);
         let options = LatentOptions { layout: memory.layout.clone(), ..LatentOptions::default() };
-        let mut query = SubstitutionModel::new(trainable, base, memory.special.clone(), tokenizer.sod(), options);
+        let mut query = SubstitutionModel::new(trainable, base, None, tokenizer.sod(), options);
         query.index_vectors = memory.layout.index_vectors.clone().map(Param::from_tensor);
         let num_latents = e.method.nextmem.num_latents;
         let model = IndexModel {
             query,
-            projection: Param::from_tensor(identity(memory.hidden_size(), self.device)),
+            projection: Param::from_tensor(Tensor::eye(memory.hidden_size(), self.device)),
             memory,
             num_latents,
             temperature: config.temperature,
@@ -71,8 +58,4 @@ impl Trainer<'_> {
         trained.query.layout().save(&weights)?;
         Ok(save_projection(trained.projection.val(), &weights)?)
     }
-}
-
-fn identity(width: usize, device: &Device) -> Tensor<2> {
-    Tensor::eye(width, device)
 }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn::module::Module;
 use nextmem_data::QaItem;
 use nextmem_eval::metric::text_metric;
-use nextmem_model::{LoraAdapter, Tokenizer};
-use nextmem_training::{ReaderModel, ReaderRows, ReaderValidation, Score, Stage, Stream, Trainable, Validate, fit, mix, validate_reader};
+use nextmem_model::Tokenizer;
+use nextmem_training::{ReaderModel, ReaderRows, ReaderValidation, Score, Stage, Stream, Validate, fit, mix, validate_reader};
 
-use super::{Apart, Trainer};
+use super::Trainer;
 use crate::experiment::StageName;
 use crate::parts::{Parts, autoencoder, load_backbone};
 use crate::source::Source;
@@ -23,14 +22,7 @@ impl Trainer<'_> {
         let tokenizer = Arc::new(Tokenizer::open(&parts.backbone)?);
         let memory = autoencoder(parts, tokenizer.sod(), self.device)?;
         let seed = self.seed(StageName::Reader);
-        let trainable = match &config.lora {
-            // Parameters of its own beside the decoder that stays.
-            None => Trainable { full: Some(memory.decoder.clone().map(&mut Apart)), adapter: None, special: None },
-            Some(lora) => {
-                let adapter = LoraAdapter::random(memory.decoder.config(), lora.rank, lora.alpha, seed, self.device);
-                Trainable { full: None, adapter: Some(adapter), special: None }
-            }
-        };
+        let trainable = self.encoder(StageName::Reader, &config.lora, &memory.decoder);
         let teacher = match config.teacher > 0.0 {
             true => Some(load_backbone(&parts.backbone, self.device)?),
             false => None,

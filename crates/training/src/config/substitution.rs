@@ -4,6 +4,8 @@ use nextmem_model::LayoutConfig;
 use nextmem_quant::Scales;
 use serde::{Deserialize, Serialize};
 
+use crate::levels::Levels;
+
 use super::{LoraConfig, OptimConfig, Optimizer, is_default};
 
 /// How the number of latents k moves through stage 2.
@@ -193,6 +195,13 @@ impl SubstitutionConfig {
     /// Optimizer steps below the last level, at most.
     pub fn steps_before_last(&self) -> usize {
         self.ladder().len().saturating_sub(1) * self.steps_per_level
+    }
+
+    /// Passages in all; where a gate moves levels on, as many as without it.
+    pub fn passages(&self, seed: u64) -> usize {
+        let levels = Levels::new(&Self { gate: None, ..self.clone() }, seed);
+        let rows = (0..self.steps()).map(|step| levels.level(step).rows.min(self.optim.batch_size));
+        rows.sum::<usize>() * self.optim.accumulation
     }
 
     /// Refuses what cannot be meant.
