@@ -264,9 +264,10 @@ impl Trainer<'_> {
         if config.auxiliary.is_some() {
             model.auxiliary = Some(apart(&model.decoder));
         }
-        let seed = mix(self.experiment().train_seed(), stage as u64);
         let texts = self.texts(stage, tokenizer, config.random_tokens)?;
-        let rows = SubstitutionRows { texts, config: config.clone(), levels: Levels::new(config, seed) };
+        // The same levels for every method that is trained alike.
+        let levels = Levels::new(config, self.experiment().train_seed());
+        let rows = SubstitutionRows { texts, config: config.clone(), levels };
         let validation = self.validation(tokenizer)?;
         let validate: Validate<SubstitutionModel> = {
             let config = config.clone();
