@@ -162,10 +162,8 @@ pub fn analyze(options: &Options) -> Result<()> {
             bail!(BadInput(format!("--with {}: it is the run itself; name another one", other.experiment.name)));
         }
     }
-    let chosen_device = DeviceConfig {
-        backend: options.device.clone().unwrap_or_else(|| plan.experiment.device.backend.clone()),
-        ..plan.experiment.device.clone()
-    };
+    let evaluation = plan.experiment.device.evaluation();
+    let chosen_device = DeviceConfig { backend: options.device.clone().unwrap_or_else(|| evaluation.backend.clone()), ..evaluation };
     device::check(&chosen_device).map_err(|e| BadInput(format!("{e:#}")))?;
     let (dataset, passages) = passages(&plan, &config, config.passages)?;
     if passages.is_empty() {

@@ -70,7 +70,7 @@ pub struct Options {
 
 /// Runs both sides and writes the table.
 pub fn bench(options: &Options) -> Result<()> {
-    let device_config = DeviceConfig { backend: options.device.clone(), index: 0, dtype: options.dtype.clone() };
+    let device_config = DeviceConfig { backend: options.device.clone(), dtype: options.dtype.clone(), ..DeviceConfig::default() };
     device::find(&device_config).map_err(|e| BadInput(format!("{e:#}")))?;
     crate::outputs::ensure_folder(&options.out)?;
     if options.batch == 0

@@ -336,7 +336,7 @@ impl Cli {
             Verb::Bench(options) => bench::bench(&options).map_err(failed),
             Verb::BenchWorker { workload, out } => bench::work(&workload, &out).map_err(failed),
             Verb::PortabilityWorker { job, backend, index, dtype } => {
-                portability::work(&job, &DeviceConfig { backend, index, dtype }).map_err(failed)
+                portability::work(&job, &DeviceConfig { backend, index, dtype, evaluate: None }).map_err(failed)
             }
             Verb::Parity { dir, device, tolerance } => parity::parity(&dir, &device, tolerance).map_err(failed),
         }

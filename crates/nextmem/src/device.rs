@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_cpu_multiplies_in_f32_and_is_pytorchs_cpu() {
         assert!(!multiplies_in_tf32(&host()));
-        let config = DeviceConfig { backend: "flex".into(), index: 0, dtype: "f32".into() };
+        let config = DeviceConfig::default();
         assert_eq!(of_pytorch(&config).unwrap(), "cpu");
     }
 }

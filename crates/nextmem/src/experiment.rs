@@ -92,11 +92,25 @@ pub struct DeviceConfig {
     /// `f32`, `bf16` or `f16`.
     #[serde(default = "defaults::dtype")]
     pub dtype: String,
+    /// The backend of everything after training, where it is another one: weights trained on a GPU are evaluated, and used,
+    /// on a machine without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<String>,
+}
+
+impl DeviceConfig {
+    /// Where weights are used once they are trained.
+    pub fn evaluation(&self) -> Self {
+        match &self.evaluate {
+            Some(backend) => Self { backend: backend.clone(), index: 0, dtype: self.dtype.clone(), evaluate: None },
+            None => self.clone(),
+        }
+    }
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { backend: "flex".into(), index: 0, dtype: defaults::dtype() }
+        Self { backend: "flex".into(), index: 0, dtype: defaults::dtype(), evaluate: None }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn export(run: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!(BadInput(format!("{}: is not empty, expected a new directory; choose another --out", out.display())));
     }
-    let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
+    let device = device::open(&plan.experiment.device.evaluation(), plan.experiment.seed)?;
     let (model, tokenizer) = assemble(&parts, &device)?;
     let (decoder, encoder) = (out.join("decoder"), out.join("encoder"));
     let folded = match &model.special {

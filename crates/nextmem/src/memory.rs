@@ -94,7 +94,7 @@ fn open_to_answer(model: &Model, from_text: bool) -> Result<Opened> {
     let answers = |reader| if from_text { reader } else { DecompReader::Decoder };
     if model.model.join("resolved.toml").is_file() {
         let (plan, parts) = finished(&model.model)?;
-        let device = device::open(&plan.experiment.device, plan.experiment.seed)?;
+        let device = device::open(&plan.experiment.device.evaluation(), plan.experiment.seed)?;
         let reader = answers(plan.experiment.method.nextmem.decomp_reader);
         return Opened::new(&plan.experiment.name, &parts, &device, run::options(&plan.experiment), reader);
     }

@@ -16,6 +16,7 @@ use crate::facts_source::FactsKind;
 use crate::hashes;
 use crate::hub::{advice, located};
 use crate::parts::adapter_fits;
+use crate::run_dir::RunDir;
 use crate::source::{Source, check_eval};
 
 mod identity;
@@ -73,7 +74,8 @@ impl Plan {
             bail!("name: got {:?}, expected a plain directory name", e.name);
         }
         // A backend that another build has is missing here, like a model; a name that none has is an error.
-        let elsewhere = device::elsewhere(&e.device)?;
+        let elsewhere = device::elsewhere(&e.device.evaluation()).context("device.evaluate, or device.backend where that is not set")?;
+        let training_elsewhere = device::elsewhere(&e.device)?;
         let source = Source::of(e)?;
         let data_identity = absent(source.identity().context("[data]"), &mut missing)?.unwrap_or_default();
         let names = stage_names(e)?;
@@ -145,7 +147,17 @@ impl Plan {
             stages.push((name, fingerprint));
         }
         let dir = e.results.join(&e.name);
-        Ok(Self { text, origins, dir, source, stages, backbone, data_identity, decides, notes, missing, experiment })
+        let mut plan = Self { text, origins, dir, source, stages, backbone, data_identity, decides, notes, missing, experiment };
+        if let Some(how) = training_elsewhere.filter(|_| plan.trains()) {
+            plan.missing.push(how);
+        }
+        Ok(plan)
+    }
+
+    /// Whether a stage is left to be trained.
+    pub fn trains(&self) -> bool {
+        let run = RunDir::planned(self);
+        self.stages.iter().any(|(name, fingerprint)| run.recorded_weights(*name, fingerprint).is_null())
     }
 
     /// The name of our backbone in tables.

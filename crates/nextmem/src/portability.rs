@@ -56,7 +56,7 @@ struct Target {
 
 impl Target {
     fn label(&self) -> String {
-        let DeviceConfig { backend, index, dtype } = &self.config;
+        let DeviceConfig { backend, index, dtype, .. } = &self.config;
         let index = if *index == 0 { String::new() } else { format!("[{index}]") };
         let fused = if self.fused { "" } else { ", not fused" };
         format!("{backend}{index} {dtype}{fused}")
@@ -77,7 +77,7 @@ pub fn portability(plan: &Plan, devices: &[String], only: &[String], out: &Path)
 
     let count = rows().filter(|row| job.wants(row)).count();
     let flex = |dtype: &str| {
-        let config = DeviceConfig { backend: "flex".into(), index: 0, dtype: dtype.into() };
+        let config = DeviceConfig { dtype: dtype.into(), ..DeviceConfig::default() };
         ask(&path, &Target { config, fused: true, absent: None }, count)
     };
     let truth = flex("f64")?;
@@ -134,7 +134,7 @@ fn targets(devices: &[String]) -> Result<Vec<Target>> {
             let Ok(index) = index.parse() else {
                 bail!(BadInput(format!("--devices: got {name:?}, expected backend[@index][:dtype][+unfused], like cuda@1:bf16")))
             };
-            let config = DeviceConfig { backend: backend.into(), index, dtype: dtype.into() };
+            let config = DeviceConfig { backend: backend.into(), index, dtype: dtype.into(), evaluate: None };
             match device::find(&config) {
                 Ok(_) => Ok(Target { config, fused, absent: None }),
                 Err(reason) if named => bail!(BadInput(format!("--devices: {reason:#}"))),

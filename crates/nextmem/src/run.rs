@@ -27,11 +27,23 @@ use crate::sample_set::identity::Identity;
 use crate::score::{Wanted, not_writable, score};
 use crate::stages::{self, DECODER};
 
+/// What stages are trained on, and what everything after them runs on; the same unless `[device] evaluate` names another.
+pub struct Devices {
+    training: Device,
+    evaluation: Device,
+}
+
 /// Opens the device, then creates or finds the run directory: the last steps that can refuse the input.
 ///
 /// A finished run that cannot be written to is opened as it is: its tables can still be printed.
-pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
-    let device = crate::device::open(&plan.experiment.device, plan.experiment.seed)?;
+pub fn prepare(plan: &Plan, force: bool) -> Result<(Devices, RunDir)> {
+    let (config, seed) = (&plan.experiment.device, plan.experiment.seed);
+    let evaluation = crate::device::open(&config.evaluation(), seed)?;
+    let training = match config.evaluate.is_some() && plan.trains() {
+        true => crate::device::open(config, seed)?,
+        false => evaluation.clone(),
+    };
+    let device = Devices { training, evaluation };
     if plan.dir.join("scores.json").is_file() && not_writable(&plan.dir).is_some() {
         let dir = RunDir::open(&plan.dir)?;
         if dir.holds(plan) && SampleSet::list_checked(&plan.dir).is_ok() {
@@ -42,16 +54,16 @@ pub fn prepare(plan: &Plan, force: bool) -> Result<(Device, RunDir)> {
 }
 
 /// Trains what is missing, evaluates, and prints the tables.
-pub fn run(plan: &Plan, device: &Device, dir: &RunDir) -> Result<()> {
+pub fn run(plan: &Plan, device: &Devices, dir: &RunDir) -> Result<()> {
     let started = Instant::now();
     // Before anything is trained: until there are samples of this experiment, the run holds none.
     Identity::claim(plan, dir)?;
-    let (parts, entries) = stages::train(plan, dir, device)?;
+    let (parts, entries) = stages::train(plan, dir, &device.training)?;
     dir.trained(plan, &entries)?;
     if tasks(&plan.experiment).is_empty() {
         eprintln!("no [eval] task: nothing to predict");
     } else {
-        evaluate(plan, dir, &parts, device)?;
+        evaluate(plan, dir, &parts, &device.evaluation)?;
         if not_writable(dir.root()).is_none() {
             rate::write(plan, dir, &parts)?;
         }

@@ -22,7 +22,7 @@ pub fn work(workload: &Path, out: &Path) -> Result<()> {
 
 fn measure(workload: &Path, out: &Path) -> Result<()> {
     let work: Workload = serde_json::from_slice(&std::fs::read(workload).with_context(|| workload.display().to_string())?)?;
-    let config = DeviceConfig { backend: work.backend.clone(), index: 0, dtype: work.dtype.clone() };
+    let config = DeviceConfig { backend: work.backend.clone(), dtype: work.dtype.clone(), ..DeviceConfig::default() };
     let device = device::open(&config, 0)?;
     let before = peak_memory_bytes().unwrap_or(0);
     let started = Instant::now();

@@ -45,10 +45,11 @@ pub(super) fn of(e: &Experiment, source: &Source, backbone: &Value, weights: &Va
         }
         items.insert(task.name().into(), Value::Object(sets));
     }
+    let device = e.device.evaluation();
     // What the stages of baselines trained is in their fingerprints.
     let parts = json!({
         "version": FINGERPRINT_VERSION,
-        "device": [e.device.backend, e.device.dtype],
+        "device": [device.backend, device.dtype],
         "backbone": backbone,
         "weights": weights,
         "method": nextmem,
