@@ -230,10 +230,7 @@ fn check_numbers(e: &Experiment) -> Result<()> {
     }
     if let Some(s) = &e.train.pretrain {
         check_optim("train.pretrain", s.steps, &s.optim)?;
-        let weights = [s.facts, s.questions, s.repeats, s.text, s.comp_questions, s.random_copies];
-        if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
-            bail!("train.pretrain: got weights {weights:?}, expected none negative and one positive");
-        }
+        s.check().map_err(|reason| anyhow!("train.pretrain.{reason}"))?;
         if s.text > 0.0 && e.data.text.is_none() {
             bail!("train.pretrain.text: got {}, but there is no [data.text]; add it or set 0", s.text);
         }

@@ -42,11 +42,42 @@ pub struct PretrainConfig {
     /// a token up and in no other way, which is what answering from a text takes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub random_copies: f64,
-    /// Most random tokens of such a copy; lengths grow to it over the first half of the steps.
+    /// Most random tokens of such a copy; lengths grow to it over the first half of the steps, or over half of `copies_first`.
     #[serde(default = "defaults::copy_tokens", skip_serializing_if = "is_copy_tokens")]
     pub copy_tokens: usize,
+    /// First steps that are such copies alone. Among other rows looking up is learnt late or not at all, since a little is gained
+    /// everywhere else by guessing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copies_first: usize,
     /// The optimizer.
     pub optim: OptimConfig,
+}
+
+impl PretrainConfig {
+    /// Refuses what cannot be meant.
+    ///
+    /// # Errors
+    /// The key, what it got, what is expected.
+    pub fn check(&self) -> Result<(), String> {
+        let weights = [
+            ("facts", self.facts),
+            ("questions", self.questions),
+            ("repeats", self.repeats),
+            ("text", self.text),
+            ("comp_questions", self.comp_questions),
+            ("random_copies", self.random_copies),
+        ];
+        if let Some((key, got)) = weights.iter().find(|(_, w)| !w.is_finite() || *w < 0.0) {
+            return Err(format!("{key}: got {got}, expected a weight from 0 up"));
+        }
+        if weights.iter().map(|(_, w)| w).sum::<f64>() <= 0.0 {
+            return Err("facts: got 0 like all other weights, expected one above 0".into());
+        }
+        match self.copies_first {
+            got if got > self.steps => Err(format!("copies_first: got {got}, expected at most steps = {}", self.steps)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Stage 1, autoregressive reconstruction alignment: `x [SoD] x [EoT]`.

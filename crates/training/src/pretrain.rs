@@ -74,9 +74,11 @@ impl RowSource for PretrainRows {
         let step = place / c.optim.batch_size as u64;
         let total = c.facts + c.questions + c.repeats + c.text + c.comp_questions + c.random_copies;
         let at = unit(mix(self.seed, step)) * total;
-        if at >= total - c.random_copies {
+        let step = step as usize;
+        if step < c.copies_first || at >= total - c.random_copies {
             let draw = mix(mix(self.seed, 0xc0b1), place);
-            let most = grown(c.copy_tokens, step as usize, c.steps / 2).max(1);
+            let growth = if c.copies_first > 0 { c.copies_first } else { c.steps };
+            let most = grown(c.copy_tokens, step, growth / 2).max(1);
             let x = random_tokens(&self.tokenizer, 1 + (draw % most as u64) as usize, mix(draw, 1));
             return Ok(reconstruction_row(&x, self.tokenizer.sod(), self.tokenizer.end_of_text(), false));
         }
