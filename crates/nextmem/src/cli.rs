@@ -269,11 +269,7 @@ impl Cli {
         device::with_environment();
         match self.verb {
             Verb::Run { experiment, force, results, train_seed } => {
-                let mut loaded = Experiment::load(&experiment).map_err(bad_input)?;
-                if let Some(seed) = train_seed {
-                    loaded.experiment.train.seed = Some(seed);
-                    loaded.experiment.name += &format!("-seed{seed}");
-                }
+                let mut loaded = Experiment::load(&experiment).map_err(bad_input)?.trained_with(train_seed);
                 if let Some(results) = results {
                     loaded.experiment.results = results;
                 }

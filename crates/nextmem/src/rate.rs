@@ -1,16 +1,18 @@
 //! How much of a text a latent stands for: characters, tokens and bits per passage and per latent, beside the scores.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use nextmem_eval::Task;
+use nextmem_eval::{ReconstructionSample, Task};
 use nextmem_model::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::Parts;
 use crate::plan::{Plan, tasks};
 use crate::run_dir::RunDir;
+use crate::sample_set::{SampleSet, Samples};
 use crate::source::Source;
 
 /// The file in a run.
@@ -36,6 +38,9 @@ pub struct Rate {
     pub beyond: Option<f64>,
     /// Information of a generated passage, an upper bound; absent for texts that nobody has counted.
     pub bits: Option<f64>,
+    /// Per row of the tables, the share of tokens that are right at their place in a free-running copy.
+    #[serde(default)]
+    pub token_accuracy: BTreeMap<String, f64>,
 }
 
 /// Measures the passages that a run reconstructs and writes [`FILE`].
@@ -62,9 +67,29 @@ pub fn write(plan: &Plan, dir: &RunDir, parts: &Parts) -> Result<()> {
             beyond: covered.map(|covered| mean(lengths.iter().filter(|length| **length > covered).count())),
             characters: mean(passages.iter().map(|passage| passage.chars().count()).sum()),
             bits,
+            token_accuracy: BTreeMap::new(),
         });
     }
+    for set in SampleSet::list(dir.root())? {
+        if let (Task::Reconstruction, Some(rate)) = (set.task, rates.iter_mut().find(|rate| rate.dataset == set.dataset))
+            && let Samples::Reconstruction(samples) = set.read()?
+        {
+            rate.token_accuracy.insert(set.method.clone(), token_accuracy(&tokenizer, &samples)?);
+        }
+    }
     dir.write(FILE, format!("{}\n", serde_json::to_string_pretty(&rates)?).as_bytes())
+}
+
+/// Tokens that are right at their place, as a share of all.
+fn token_accuracy(tokenizer: &Tokenizer, samples: &[ReconstructionSample]) -> Result<f64> {
+    let (mut right, mut all) = (0, 0);
+    for sample in samples {
+        let [truth, copy] = [&sample.reference, &sample.reconstruction].map(|text| tokenizer.encode(text));
+        let (truth, copy) = (truth?, copy?);
+        right += truth.iter().zip(&copy).filter(|(a, b)| a == b).count();
+        all += truth.len();
+    }
+    Ok(right as f64 / all.max(1) as f64)
 }
 
 /// What a run has measured; nothing where it has not.
@@ -117,6 +142,7 @@ mod tests {
             characters: 200.0,
             beyond: Some(0.5),
             bits: Some(150.0),
+            token_accuracy: BTreeMap::new(),
         };
         let text = markdown(&[rate.clone(), Rate { dataset: "text".into(), bits: None, beyond: None, ..rate }]);
         assert!(text.contains("| facts | 2 | 10 | 80.0 | 50.0% | 8.00 | 20.0 | 150.0 | 15.0 | 512 |"), "{text}");

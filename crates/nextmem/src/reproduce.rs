@@ -13,7 +13,10 @@ use nextmem_eval::sheet::Sheet;
 use serde::Deserialize;
 
 mod figures;
+mod rate_curve;
 pub mod tables;
+
+use rate_curve::{Curve, Training};
 
 use crate::cli::BadInput;
 use crate::experiment::Experiment;
@@ -60,6 +63,8 @@ pub enum What {
     /// F1 against the number of latents
     FigLatents,
     /// Bytes against F1, for every number of latents and quantiser
+    FigBytes,
+    /// F1 against the tokens that a latent stands for; also results/rate.json
     FigRate,
     /// Where the first error is, teacher-forced and free-running
     FigErrors,
@@ -85,6 +90,9 @@ struct Recipe {
     passages: usize,
     /// The rows of table 4.
     ablations: Vec<Ablation>,
+    /// The lines of fig-rate.
+    #[serde(default)]
+    rate: Vec<Curve>,
 }
 
 /// A row of table 4.
@@ -115,13 +123,15 @@ pub fn reproduce(options: &Options) -> Result<()> {
     })?;
     let mut recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
     let named = [&mut recipe.main, &mut recipe.analysed].into_iter().chain(&mut recipe.latents);
-    for experiment in named.chain(recipe.ablations.iter_mut().map(|a| &mut a.experiment)) {
+    let named = named.chain(recipe.ablations.iter_mut().map(|a| &mut a.experiment));
+    for experiment in named.chain(recipe.rate.iter_mut().flat_map(|curve| &mut curve.experiments)) {
         *experiment = crate::experiment::beside(&path, experiment);
     }
     let out = options.out.clone().unwrap_or_else(|| Path::new("results/reproduce").join(&options.scale));
     crate::outputs::ensure_folder(&out)?;
     let reproduction = Reproduction { recipe, scale: options.scale.clone(), out, no_run: options.no_run };
-    let all: Vec<What> = What::value_variants().iter().copied().filter(|w| *w != What::All).collect();
+    let has = |what: &What| *what != What::All && (*what != What::FigRate || !reproduction.recipe.rate.is_empty());
+    let all: Vec<What> = What::value_variants().iter().copied().filter(has).collect();
     let wanted = if options.what == What::All { all } else { vec![options.what] };
     for what in &wanted {
         reproduction.make(*what).with_context(|| name(*what))?;
@@ -157,8 +167,9 @@ impl Reproduction {
                 self.write(&[tables::ablations(&rows.collect::<Result<Vec<_>>>()?)?])
             }
             What::All => Ok(()),
+            What::FigRate => self.rate_curve(),
             figure => {
-                let several = matches!(figure, What::FigLatents | What::FigRate);
+                let several = matches!(figure, What::FigLatents | What::FigBytes);
                 let run = self.finished(&self.recipe.analysed)?;
                 let others = if several { self.recipe.latents.as_slice() } else { &[] };
                 let others = others.iter().map(|path| self.finished(path)).collect::<Result<Vec<_>>>()?;
@@ -170,9 +181,38 @@ impl Reproduction {
         }
     }
 
+    /// F1 against tokens a latent; every training of every experiment is a run.
+    fn rate_curve(&self) -> Result<()> {
+        if self.recipe.rate.is_empty() {
+            bail!(BadInput(format!("the recipe `{}` has no [[rate]]; expected one, with experiments of different rates", self.scale)));
+        }
+        let mut points = Vec::new();
+        for curve in &self.recipe.rate {
+            let seeds: Vec<Option<u64>> = if curve.seeds.is_empty() { vec![None] } else { curve.seeds.iter().copied().map(Some).collect() };
+            for experiment in &curve.experiments {
+                let trainings = seeds.iter().map(|seed| Ok(Training { seed: *seed, run: self.trained(experiment, *seed)? }));
+                let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
+                points.extend(rate_curve::points(curve, &self.scale, &name, &trainings.collect::<Result<Vec<_>>>()?)?);
+            }
+        }
+        let name = name(What::FigRate);
+        crate::outputs::ensure_folder(&self.out)?;
+        rate_curve::draw(&points, &self.out, &name)?;
+        self.write(&[rate_curve::sheet(&points, &name)])?;
+        // One file for all scales, beside the folder of their tables.
+        let folder = self.out.parent().and_then(Path::parent).filter(|_| self.out.ends_with(Path::new("reproduce").join(&self.scale)));
+        rate_curve::keep(&folder.unwrap_or(&self.out).join("rate.json"), &self.scale, &points)
+    }
+
     /// The directory of an experiment's run, run first if it is not finished.
     fn finished(&self, path: &Path) -> Result<PathBuf> {
-        let plan = Experiment::load(path).and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
+        self.trained(path, None)
+    }
+
+    /// The same for one of several trainings.
+    fn trained(&self, path: &Path, seed: Option<u64>) -> Result<PathBuf> {
+        let loaded = Experiment::load(path).map(|loaded| loaded.trained_with(seed));
+        let plan = loaded.and_then(Plan::outline).map_err(|e| BadInput(format!("{e:#}")))?;
         // That of this machine, else the published one.
         let found = RunDir::locate(&plan.experiment.results, &plan.experiment.name);
         if RunDir::open(&found).is_ok_and(|dir| dir.holds(&plan)) && found.join("scores.json").is_file() && evaluated(&found)? {
@@ -180,9 +220,10 @@ impl Reproduction {
         }
         if self.no_run {
             bail!(BadInput(format!(
-                "{}: is not finished; run `nextmem run {}`, or leave out --no-run",
+                "{}: is not finished; run `nextmem run {}{}`, or leave out --no-run",
                 plan.dir.display(),
-                path.display()
+                path.display(),
+                seed.map_or(String::new(), |seed| format!(" --train-seed {seed}"))
             )));
         }
         if let Some(missing) = plan.missing.first() {

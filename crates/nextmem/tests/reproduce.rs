@@ -31,7 +31,7 @@ fn everything_is_made_from_the_kept_runs() {
     ] {
         assert!(read(file).contains(part), "no {part:?} in {file}:\n{}", read(file));
     }
-    for figure in ["fig-noise", "fig-length", "fig-segments", "fig-latents", "fig-rate", "fig-errors"] {
+    for figure in ["fig-noise", "fig-length", "fig-segments", "fig-latents", "fig-bytes", "fig-errors"] {
         let png = std::fs::read(out.path().join(format!("{figure}.png"))).unwrap();
         assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{figure}");
         let svg = read(&format!("{figure}.svg"));

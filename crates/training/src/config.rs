@@ -42,11 +42,11 @@ pub struct PretrainConfig {
     /// a token up and in no other way, which is what answering from a text takes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub random_copies: f64,
-    /// Most random tokens of such a copy; lengths grow to it over the first half of the steps, or over half of `copies_first`.
+    /// Most tokens of such a copy; lengths grow to it over the first half of the steps, without `copies_first`.
     #[serde(default = "defaults::copy_tokens", skip_serializing_if = "is_copy_tokens")]
     pub copy_tokens: usize,
-    /// First steps that are such copies alone. Among other rows looking up is learnt late or not at all, since a little is gained
-    /// everywhere else by guessing.
+    /// First steps that only copy, random tokens in half of the rows and the beginnings of passages in the others, all lengths from
+    /// the start. Among other rows looking up is learnt late or not at all, since guessing gains a little everywhere else.
     #[serde(default, skip_serializing_if = "is_default")]
     pub copies_first: usize,
     /// The optimizer.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nextmem_model::{Message, Tokenizer, TokenizerError};
+use nextmem_model::{Message, ModelError, Tokenizer, TokenizerError};
 
 use crate::batch::{Row, RowSource, grown, random_tokens, reconstruction_row};
 use crate::config::PretrainConfig;
@@ -77,10 +77,14 @@ impl RowSource for PretrainRows {
         let step = step as usize;
         if step < c.copies_first || at >= total - c.random_copies {
             let draw = mix(mix(self.seed, 0xc0b1), place);
-            let growth = if c.copies_first > 0 { c.copies_first } else { c.steps };
-            let most = grown(c.copy_tokens, step, growth / 2).max(1);
-            let x = random_tokens(&self.tokenizer, 1 + (draw % most as u64) as usize, mix(draw, 1));
-            return Ok(reconstruction_row(&x, self.tokenizer.sod(), self.tokenizer.end_of_text(), false));
+            let most = if c.copies_first > 0 { c.copy_tokens } else { grown(c.copy_tokens, step, c.steps / 2) };
+            let length = 1 + (draw % most.max(1) as u64) as usize;
+            let passage = step < c.copies_first && place % 2 == 1;
+            let x = match passage {
+                true => self.tokenizer.encode(&self.facts.get(place)?.text).map_err(ModelError::from)?,
+                false => random_tokens(&self.tokenizer, length, mix(draw, 1)),
+            };
+            return Ok(reconstruction_row(&x[..x.len().min(length)], self.tokenizer.sod(), self.tokenizer.end_of_text(), passage));
         }
         let row = match &self.text {
             _ if at >= total - c.random_copies - c.comp_questions => {

@@ -31,6 +31,17 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
 }
 
+impl Loaded {
+    /// The same experiment trained with another seed, in a directory of its own; its test items stay those of `seed`.
+    pub fn trained_with(mut self, seed: Option<u64>) -> Self {
+        if let Some(seed) = seed {
+            self.experiment.train.seed = Some(seed);
+            self.experiment.name += &format!("-seed{seed}");
+        }
+        self
+    }
+}
+
 /// A file of the chain.
 struct Typed {
     path: PathBuf,

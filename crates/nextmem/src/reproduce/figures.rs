@@ -18,7 +18,7 @@ pub fn analysis(what: What) -> &'static str {
         What::FigLength => "length",
         What::FigSegments => "segments",
         What::FigLatents => "latents",
-        What::FigRate => "rate-distortion",
+        What::FigBytes => "rate-distortion",
         What::FigErrors => "first-error",
         What::Storage => "storage",
         _ => "controls",
@@ -75,7 +75,7 @@ pub fn draw(what: What, report: &AnalysisReport, out: &Path, name: &str) -> Resu
             ..lines
         }
         .save(out, name),
-        What::FigRate => {
+        What::FigBytes => {
             let labelled = |mut s: Series| {
                 s.labels = rows(report, &s.name).map(|r| r.label.clone()).collect();
                 Series { scattered: true, ..s }
