@@ -15,7 +15,7 @@ fn experiment() -> String {
     );
     text = edited(&text, "max_new_tokens = 12\n", "max_new_tokens = 12\nmax_input_tokens = 256\nrefine_steps = 2\n");
     text = edited(&text, "tokenizer_passages = 200\n", "tokenizer_passages = 200\nbalanced = false\n");
-    text = edited(&text, "text = 0.0\n", "text = 0.0\ncomp_questions = 0.2\nrandom_copies = 0.2\ncopy_tokens = 8\n");
+    text = edited(&text, "text = 0.0\n", "text = 0.0\ncomp_questions = 0.2\nrandom_copies = 0.2\ncopy_tokens = 8\ncopies_first = 2\n");
     text = edited(&text, "validate_every = 0\n", "validate_every = 2\nvalidation_random_tokens = 6\nkeep_best = true\n");
     text = edited(
         &text,

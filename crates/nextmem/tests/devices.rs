@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Dir, Outcome, TINY, edited, finish, nextmem, root};
+use support::{ADAPT, Dir, Outcome, TINY, edited, finish, nextmem, root};
 
 fn listed() -> String {
     let outcome = finish(nextmem(&root(), &["devices"]));
@@ -65,6 +65,26 @@ fn a_backend_that_is_not_in_the_build_is_refused_with_the_command_that_adds_it()
         assert!(text.contains(&build), "{text}");
     }
     with_device("backend = \"metal\"").refused(&["metal", "flex, wgpu, cuda, vulkan"]);
+}
+
+#[test]
+fn what_is_trained_already_needs_no_gpu() {
+    let on_cuda = "results = \"results\"\n[device]\nbackend = \"cuda\"\nevaluate = \"flex\"\n";
+    let training = edited(ADAPT, "results = \"results\"\n", on_cuda);
+    let untrained = training.split("[train.reconstruction]").next().unwrap().to_owned() + "[eval.reconstruction]\nlimit = 3\nmetrics = [\"f1\"]\n";
+    let dir = Dir::with_backbone();
+    dir.write("x.toml", &untrained);
+    dir.run(&["run", "x.toml"]).good();
+    let samples: serde_json::Value = serde_json::from_str(&dir.read("results/adapt/samples/identity.json")).unwrap();
+    assert!(samples.to_string().contains("flex") && !samples.to_string().contains("cuda"), "{samples}");
+    // A stage that is left to be trained is another matter.
+    if !has("cuda") {
+        dir.write("x.toml", training.replace("name = \"adapt\"", "name = \"trained\""));
+        dir.run(&["run", "x.toml"]).refused(&["cuda"]);
+        assert!(!dir.path("results/trained").exists());
+    }
+    dir.write("x.toml", untrained.replace("evaluate = \"flex\"", "evaluate = \"metal\""));
+    dir.run(&["run", "x.toml"]).refused(&["device.evaluate", "metal"]);
 }
 
 /// A libcuda made of a few functions, first in the way of the loader.

@@ -19,6 +19,8 @@ fn with(from: &str, to: &str) -> Outcome {
 fn keys_and_values_of_the_experiment() {
     with("num_latents = 2", "nmu_latents = 2").refused(&["nmu_latents", "line 18"]);
     with("steps = 4", "steps = \"four\"").refused(&["steps", "line", "invalid type"]);
+    with("text = 0.0", "text = 0.0\ncopies_first = 5").refused(&["train.pretrain.copies_first: got 5", "at most steps = 4"]);
+    with("repeats = 0.2", "repeats = -0.2").refused(&["train.pretrain.repeats: got -0.2", "from 0 up"]);
     with("levels = 2", "levels = 0").refused(&["levels", "positive"]);
     with("checkpoint_every = 2", "checkpoint_every = 3").refused(&["checkpoint_every = 3", "multiple of log_every = 2"]);
     with("name = \"tiny\"", "name = \"../tiny\"").refused(&["name", "plain directory name"]);
