@@ -71,7 +71,8 @@ fn a_backend_that_is_not_in_the_build_is_refused_with_the_command_that_adds_it()
 fn what_is_trained_already_needs_no_gpu() {
     let on_cuda = "results = \"results\"\n[device]\nbackend = \"cuda\"\nevaluate = \"flex\"\n";
     let training = edited(ADAPT, "results = \"results\"\n", on_cuda);
-    let untrained = training.split("[train.reconstruction]").next().unwrap().to_owned() + "[eval.reconstruction]\nlimit = 3\nmetrics = [\"f1\"]\n";
+    let untrained =
+        training.split("[train.reconstruction]").next().unwrap().to_owned() + "[eval.reconstruction]\nlimit = 3\nmetrics = [\"f1\"]\n";
     let dir = Dir::with_backbone();
     dir.write("x.toml", &untrained);
     dir.run(&["run", "x.toml"]).good();
