@@ -213,6 +213,7 @@ pub fn draw(points: &[Point], out: &Path, name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
