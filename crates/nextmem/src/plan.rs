@@ -11,7 +11,7 @@ use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Map, Value, json};
 
 use crate::device;
-use crate::experiment::{Experiment, Loaded, Origin, StageName, TaskConfig};
+use crate::experiment::{Experiment, Loaded, NanoConfig, Origin, StageName, TaskConfig};
 use crate::facts_source::FactsKind;
 use crate::hashes;
 use crate::hub::{advice, located};
@@ -120,7 +120,11 @@ impl Plan {
         let mut stages = Vec::new();
         for name in names {
             let config = match name {
-                StageName::Pretrain => json!([e.train.pretrain, e.backbone.nano, text_identity(e)?]),
+                // Where the backbone is copied to decides nothing about it.
+                StageName::Pretrain => {
+                    let nano = e.backbone.nano.clone().map(|nano| NanoConfig { export: None, ..nano });
+                    json!([e.train.pretrain, nano, text_identity(e)?])
+                }
                 StageName::Reconstruction => json!(e.train.reconstruction),
                 StageName::Substitution => json!(e.train.substitution),
                 StageName::Index => json!([e.train.index, e.method.nextmem.num_latents]),

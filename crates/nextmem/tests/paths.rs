@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{ADAPT, Dir, copy, edited, finish, nextmem};
+use support::{ADAPT, Dir, TINY, copy, edited, finish, nextmem};
 
 /// A project with a folder of models, one of experiments, and one that is somewhere else.
 fn project() -> Dir {
@@ -79,4 +79,17 @@ fn published_results_are_beside_the_runs_of_this_machine() {
     dir.run(&["encode", "results/adapt", "Ann lives in Oslo.", "--out", "m.safetensors"]).good();
     std::fs::remove_dir_all(dir.path("results/runs/adapt")).unwrap();
     dir.run(&["encode", "results/adapt", "Ann lives in Oslo.", "--out", "m.safetensors"]).refused(&["no weights of stage `stage1`"]);
+}
+
+#[test]
+fn where_a_backbone_is_copied_to_trains_nothing_again() {
+    let dir = Dir::new();
+    let (pretrain, _) = TINY.split_once("[train.reconstruction]").unwrap();
+    let exported = |to: &str| edited(pretrain, "tokenizer_passages = 200", &format!("tokenizer_passages = 200\nexport = \"{to}\""));
+    dir.write("x.toml", exported("one"));
+    dir.run(&["run", "x.toml"]).good();
+    dir.write("x.toml", exported("two"));
+    let said = dir.run(&["run", "x.toml"]).good();
+    assert!(said.stderr.contains("already done"), "{said:#?}");
+    assert_eq!(dir.files("one"), dir.files("two"));
 }
