@@ -25,7 +25,7 @@ mod special;
 use thiserror::Error;
 
 pub use correlation::{kendall, pearson, spearman};
-pub use paired::{McNemar, mcnemar, mcnemar_counts, paired_t, wilcoxon};
+pub use paired::{McNemar, mcnemar, mcnemar_counts, paired_t, paired_t_interval, wilcoxon};
 pub use resample::{PairedBootstrap, Permutation, bca_interval, paired_bootstrap, paired_permutation, percentile_interval};
 
 /// Why a statistic does not exist for an input.

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::BadInput;
 use crate::sample_set::{SampleSet, metrics_of, same_items};
 
+mod seeds;
+
 /// A difference is called one when the adjusted p-value is below this.
 const LEVEL: f64 = 0.05;
 
@@ -22,6 +24,9 @@ pub struct Options {
     a: String,
     /// The second run, or RUN:METHOD if the first is one
     b: String,
+    /// Several trainings of each: A and B name experiments, whose runs of `run --train-seed N` are A-seedN and B-seedN
+    #[arg(long, value_name = "N", num_args = 1.., value_delimiter = ',')]
+    seeds: Vec<u64>,
     /// Metrics to compare; without it every metric of a task
     #[arg(long = "metric", value_name = "NAME", num_args = 1..)]
     metrics: Vec<String>,
@@ -74,6 +79,9 @@ struct Comparison {
 
 /// Compares, and returns what to print.
 pub fn compare(options: &Options) -> Result<String> {
+    if !options.seeds.is_empty() {
+        return seeds::compare(options);
+    }
     let (a, b) = (Side::parse(&options.a)?, Side::parse(&options.b)?);
     if a.method.is_some() != b.method.is_some() {
         return Err(BadInput(format!(
@@ -116,10 +124,18 @@ pub fn compare(options: &Options) -> Result<String> {
     })
 }
 
+fn is_run(root: &str) -> bool {
+    Path::new(root).join("samples").is_dir()
+}
+
+/// Whether a metric was asked for.
+fn measured(options: &Options, metric: &str) -> bool {
+    options.metrics.is_empty() || options.metrics.iter().any(|m| m == metric)
+}
+
 impl Side {
     /// A directory with samples/, or one followed by `:METHOD`.
     fn parse(text: &str) -> Result<Self> {
-        let is_run = |root: &str| Path::new(root).join("samples").is_dir();
         if is_run(text) {
             return Ok(Self { label: text.into(), root: text.into(), method: None });
         }
@@ -184,7 +200,7 @@ fn comparison(a: SampleSet, b: SampleSet, options: &Options) -> Result<Compariso
     let (resamples, seed) = (options.resamples as usize, options.seed);
     let mut rows = Vec::new();
     for (metric, version) in metrics_of(a.task) {
-        if !options.metrics.is_empty() && !options.metrics.iter().any(|m| m == metric) {
+        if !measured(options, metric) {
             continue;
         }
         let (Some(x), Some(y)) = (samples_a.values(metric), samples_b.values(metric)) else { continue };

@@ -173,3 +173,57 @@ fn bad_input() {
     dir.write("e/samples/x.txt", "");
     dir.run(&["compare", "e", "b"]).refused(&["e/samples", "no sample files"]);
 }
+
+/// Three trainings of `a` and of `b` on ten passages: `a` returns eight, nine and ten of them, `b` none, one and two.
+fn three_trainings() -> Dir {
+    let dir = Dir::new();
+    for seed in 1..=3 {
+        for (run, right) in [("a", 7 + seed), ("b", seed - 1)] {
+            let texts: Vec<String> = (0..10).map(|i| if i < right { format!("word {i}") } else { "other".into() }).collect();
+            let file = format!("{run}-seed{seed}/samples/reconstruction.facts.dense.jsonl");
+            reconstruction(&dir, &file, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    }
+    dir
+}
+
+#[test]
+fn trainings_are_compared_by_their_seeds() {
+    let dir = three_trainings();
+    let got = compare(&dir, &["a:dense", "b:dense", "--seeds", "1", "2", "--metric", "exact_match"]);
+    // Two equal differences: Student's t does not exist, and nothing is claimed.
+    let row = &got["comparisons"][0]["metrics"][0];
+    assert_eq!((&row["trainings_holm_p"], &row["verdict"]), (&json!(1.0), &json!("no difference shown")), "{got:#}");
+
+    let texts: Vec<String> = (0..10).map(|i| format!("word {i}")).collect();
+    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
+    reconstruction(&dir, "a-seed1/samples/reconstruction.facts.dense.jsonl", &all);
+    let got = compare(&dir, &["a", "b", "--seeds", "1,2,3", "--metric", "exact_match"]);
+    let (comparison, row) = (&got["comparisons"][0], &got["comparisons"][0]["metrics"][0]);
+    assert_eq!((&comparison["what"], &comparison["n"]), (&json!("reconstruction, facts, dense"), &json!(10)));
+    assert_eq!(row["trainings"], json!([{"a": 1.0, "b": 0.0}, {"a": 0.9, "b": 0.1}, {"a": 1.0, "b": 0.2}]));
+    // Differences 1, 0.8, 0.8: t = 13 with two degrees of freedom.
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(
+        (number(&row["difference"]) - 13.0 / 15.0).abs() < 1e-12 && (number(&row["trainings_holm_p"]) - 0.005_865_1).abs() < 1e-6,
+        "{row:#}"
+    );
+    assert!(number(&row["items_holm_p"]) < 0.01 && row["verdict"] == json!("A better"), "{row:#}");
+    let table = dir.run(&["compare", "a", "b", "--seeds", "1", "2", "3", "--metric", "exact_match"]).good().stdout;
+    for part in ["seeds 1, 2, 3", "1.0000 0.9000 1.0000", "3 trainings of each, n = 10", "A better", "Student's t"] {
+        assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
+}
+
+#[test]
+fn trainings_that_cannot_be_compared() {
+    let dir = three_trainings();
+    dir.run(&["compare", "a", "b", "--seeds", "1"]).refused(&["--seeds", "at least two trainings"]);
+    dir.run(&["compare", "a", "b", "--seeds", "1", "4"]).refused(&["a-seed4", "no samples/"]);
+    let file = "b-seed3/samples/reconstruction.facts.dense.jsonl";
+    dir.write(file, dir.read(file).replace("\"word 4\"", "\"word four\""));
+    dir.run(&["compare", "a", "b", "--seeds", "1", "3"]).refused(&[file, "index 4", "`reference`"]);
+    reconstruction(&dir, "a-seed1/samples/reconstruction.facts.icae.jsonl", &["word 0"]);
+    dir.run(&["compare", "a:icae", "b:dense", "--seeds", "1", "2"])
+        .refused(&["seed 2 has no reconstruction, facts, icae (A) and dense (B)"]);
+}

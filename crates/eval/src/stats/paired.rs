@@ -1,7 +1,8 @@
 //! Tests of paired samples: Student's t, Wilcoxon's signed ranks, McNemar.
 
-use super::special::{half_binomial_cdf, normal_sf, student_two_sided};
+use super::special::{half_binomial_cdf, normal_sf, student_quantile, student_two_sided};
 use super::{StatsError, TestResult, check_pairs, differences, ranks};
+use crate::interval::Interval;
 
 /// Above this many pairs Wilcoxon's p is asymptotic (scipy).
 const WILCOXON_EXACT: usize = 50;
@@ -32,6 +33,23 @@ pub fn paired_t(a: &[f64], b: &[f64]) -> Result<TestResult, StatsError> {
     }
     let statistic = mean / (variance / n).sqrt();
     Ok(TestResult { statistic, p: student_two_sided(statistic, n - 1.0) })
+}
+
+/// The 95% interval of mean(a - b) that belongs to [`paired_t`] (`scipy.stats.ttest_rel(a, b).confidence_interval()`).
+///
+/// mean(d) +- t sqrt(var(d) / n), t leaving 5% of Student's distribution with n - 1 degrees of freedom outside. Equal
+/// differences give that difference as both ends.
+///
+/// # Errors
+/// Below 2 pairs, or if a value is not finite.
+pub fn paired_t_interval(a: &[f64], b: &[f64]) -> Result<Interval, StatsError> {
+    check_pairs("interval of the paired t-test", a, b, 2)?;
+    let d = differences(a, b);
+    let n = d.len() as f64;
+    let mean = d.iter().sum::<f64>() / n;
+    let variance = d.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let reach = student_quantile(0.05, n - 1.0) * (variance / n).sqrt();
+    Ok(Interval { low: mean - reach, high: mean + reach })
 }
 
 /// Wilcoxon's signed-rank test (`scipy.stats.wilcoxon` with its defaults): zeros dropped, no continuity correction.
@@ -131,6 +149,21 @@ mod tests {
         assert_eq!(wilcoxon(&a, &a).unwrap(), TestResult { statistic: 0.0, p: 1.0 });
         assert_eq!(mcnemar(&[1.0, 0.0], &[1.0, 0.0]).unwrap(), McNemar { only_a: 0, only_b: 0, p: 1.0 });
         assert_eq!(mcnemar(&[], &[]).unwrap().p, 1.0);
+    }
+
+    #[test]
+    fn the_interval_of_t_ends_where_p_is_five_percent() {
+        let (a, b) = ([0.9, 0.7, 0.8], [0.5, 0.6, 0.6]);
+        let interval = paired_t_interval(&a, &b).unwrap();
+        // Differences 0.4, 0.1, 0.2: mean 7/30, standard error 0.0881917; t of 2 degrees is 4.3026527 (any table).
+        let expected = (7.0 / 30.0 - 4.302_652_73 * 0.088_191_71, 7.0 / 30.0 + 4.302_652_73 * 0.088_191_71);
+        assert!((interval.low - expected.0).abs() < 1e-8 && (interval.high - expected.1).abs() < 1e-8, "{interval:?}");
+        // The test of the same differences moved so that 0 is at an end.
+        let moved = b.map(|value| value + interval.low);
+        assert!((paired_t(&a, &moved).unwrap().p - 0.05).abs() < 1e-12);
+        let same = paired_t_interval(&[1.0, 2.0], &[0.5, 1.5]).unwrap();
+        assert_eq!(same, Interval { low: 0.5, high: 0.5 });
+        assert!(paired_t_interval(&[1.0], &[2.0]).is_err());
     }
 
     #[test]

@@ -46,6 +46,23 @@ pub(super) fn student_two_sided(t: f64, df: f64) -> f64 {
     incomplete_beta(0.5 * df, 0.5, df / (df + square), square / (df + square))
 }
 
+/// The t above 0 with P(|T| >= t) = p for Student's T with `df` degrees of freedom, 0 < p < 1.
+pub(super) fn student_quantile(p: f64, df: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while student_two_sided(high, df) > p {
+        high *= 2.0;
+    }
+    // The tail falls with t: halving ends where no number lies between.
+    loop {
+        let middle = 0.5 * (low + high);
+        match () {
+            () if middle <= low || middle >= high => return high,
+            () if student_two_sided(middle, df) > p => low = middle,
+            () => high = middle,
+        }
+    }
+}
+
 /// P(X <= k) of a binomial with `n` trials of probability 1/2, for k <= n.
 pub(super) fn half_binomial_cdf(k: u64, n: u64) -> f64 {
     if k >= n {
