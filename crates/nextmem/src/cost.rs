@@ -57,6 +57,29 @@ pub fn passage_tokens(plan: &Plan) -> usize {
     plan.experiment.train.substitution.as_ref().map_or(240, |s| s.levels * s.block_tokens)
 }
 
+/// The cost of a stage that compresses level by level, with so many passes of the encoder before the one that is learnt from.
+fn of_levels(sizes: &Sizes, s: &SubstitutionConfig, seed: u64, text: f64, passes_before: f64) -> Cost {
+    // Forward and back to the input with an adapter; the gradient of every weight as well without one.
+    let (per, full, copies) = if s.lora.is_some() { (4.0, 0.0, 1.0) } else { (6.0, sizes.params, 2.0) };
+    let (mut tokens, mut flops, mut longest) = (0.0, 0.0, 0.0f64);
+    // Where a gate may move levels on, as if it never did.
+    let levels = Levels::new(&SubstitutionConfig { gate: None, ..s.clone() }, seed);
+    for step in 0..s.steps() {
+        let Level { latents, window, rows: most, .. } = levels.level(step);
+        let (level, text) = (latents as f64, text.min(window as f64));
+        let rows = (s.optim.batch_size.min(most) * s.optim.accumulation) as f64;
+        // Back to the decoder's weights as well while it is trained along.
+        let read = if s.decoder.is_some_and(|decoder| step < decoder.steps) { 6.0 } else { 4.0 };
+        let encoder = text + 1.0 + level;
+        let rest = (text - level * s.block_tokens as f64).max(0.0);
+        let decoder = level + rest + 1.0 + text;
+        tokens += rows * ((1.0 + passes_before) * encoder + decoder);
+        flops += rows * sizes.products * ((2.0 * passes_before + per) * encoder + read * decoder);
+        longest = longest.max(encoder + decoder);
+    }
+    Cost { tokens, flops, memory: sizes.memory(copies, full, s.optim.batch_size as f64, longest) }
+}
+
 /// The cost of a stage of a plan.
 pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
     let e = &plan.experiment;
@@ -81,26 +104,8 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
             Cost { tokens, flops: per * sizes.products * tokens, memory: sizes.memory(copies, full, s.optim.batch_size as f64, seq) }
         }),
         StageName::Substitution => e.train.substitution.as_ref().map(|s| {
-            let (per, full, _) = trained(&s.lora);
-            let (mut tokens, mut flops, mut longest) = (0.0, 0.0, 0.0f64);
-            // Where a gate may move levels on, as if it never did.
-            let levels = Levels::new(&SubstitutionConfig { gate: None, ..s.clone() }, e.train_seed());
-            for step in 0..s.steps() {
-                let Level { latents, window, rows: most, .. } = levels.level(step);
-                let (level, text) = (latents as f64, text.min(window as f64));
-                let rows = rows(&s.optim).min((most as f64) * s.optim.accumulation as f64);
-                // Back to the decoder's weights as well while it is trained along.
-                let read = if s.decoder.is_some_and(|decoder| step < decoder.steps) { 6.0 } else { 4.0 };
-                let encoder = text + 1.0 + level;
-                let rest = (text - level * s.block_tokens as f64).max(0.0);
-                let decoder = level + rest + 1.0 + text;
-                // The latents are fed back without gradient first: one more forward pass of the encoder.
-                tokens += rows * (2.0 * encoder + decoder);
-                flops += rows * sizes.products * ((2.0 + per) * encoder + read * decoder);
-                longest = longest.max(encoder + decoder);
-            }
-            let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
-            Cost { tokens, flops, memory: sizes.memory(copies, full, s.optim.batch_size as f64, longest) }
+            // The latents are fed back without gradient first: one more forward pass of the encoder.
+            of_levels(&sizes, s, e.train_seed(), text, 1.0)
         }),
         StageName::Reader => e.train.reader.as_ref().map(|s| {
             // Encoder and teacher run forward only; a question is short beside the passage.
@@ -125,15 +130,8 @@ pub fn stage(plan: &Plan, name: StageName) -> Option<Cost> {
             }
         }),
         StageName::Icae => e.baselines.icae.as_ref().map(|s| {
-            let (per, full, _) = trained(&s.lora);
-            let (slots, total) = (s.slots as f64, s.steps as f64 * rows(&s.optim));
-            let (encoder, decoder) = (text + slots, slots + 1.0 + text);
-            let copies = if s.lora.is_some() { 1.0 } else { 2.0 };
-            Cost {
-                tokens: total * (encoder + decoder),
-                flops: total * sizes.products * (per * encoder + 4.0 * decoder),
-                memory: sizes.memory(copies, full, s.optim.batch_size as f64, encoder + decoder),
-            }
+            // Slots are read in one pass.
+            of_levels(&sizes, &s.stage(e.train.substitution.as_ref()), e.train_seed(), text, 0.0)
         }),
         StageName::Dyprag => e.baselines.dyprag.as_ref().map(|s| {
             // The passage is read without gradient; the hypernetwork itself is small beside the backbone.
@@ -191,5 +189,19 @@ mod tests {
         assert_eq!((sizes.params / 1e7).round(), 819.0);
         assert_eq!((sizes.products / 1e7).round(), 757.0);
         assert_eq!(sizes.memory(1.0, 0.0, 0.0, 0.0), checkpoint_bytes(&config));
+    }
+
+    #[test]
+    fn levels_are_counted_with_the_rows_and_windows_that_they_have() {
+        let config = "levels = 4\nblock_tokens = 10\nprogress = \"length\"\nlatents_by_level = [1, 4]\nrows_by_level = [8, 2]\n\
+                      steps_per_level = 3\nsteps_last_level = 5\n[optim]\nlearning_rate = 1e-3\nbatch_size = 8\n";
+        let stage: SubstitutionConfig = toml::from_str(config).expect("a stage 2");
+        let sizes = Sizes::of(&DecoderConfig::published("Qwen/Qwen3-8B").expect("a known size"), "bf16");
+        let [once, twice] = [0.0, 1.0].map(|before| of_levels(&sizes, &stage, 1, 40.0, before));
+        // Text, [SoD] and latents through the encoder; latents, [SoD] and copy through the decoder.
+        let (encoder, decoder) = (3.0 * 8.0 * 12.0 + 5.0 * 2.0 * 45.0, 3.0 * 8.0 * 12.0 + 5.0 * 2.0 * 45.0);
+        assert_eq!((once.tokens, twice.tokens), (encoder + decoder, 2.0 * encoder + decoder));
+        assert_eq!(twice.flops - once.flops, 2.0 * sizes.products * encoder);
+        assert_eq!(once.memory, twice.memory);
     }
 }
