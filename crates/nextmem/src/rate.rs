@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use nextmem_eval::{ReconstructionSample, Task};
 use nextmem_model::Tokenizer;
+use nextmem_training::token_accuracy;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::Parts;
@@ -74,22 +75,14 @@ pub fn write(plan: &Plan, dir: &RunDir, parts: &Parts) -> Result<()> {
         if let (Task::Reconstruction, Some(rate)) = (set.task, rates.iter_mut().find(|rate| rate.dataset == set.dataset))
             && let Samples::Reconstruction(samples) = set.read()?
         {
-            rate.token_accuracy.insert(set.method.clone(), token_accuracy(&tokenizer, &samples)?);
+            let tokens = |of: fn(&ReconstructionSample) -> &String| {
+                samples.iter().map(|sample| Ok(tokenizer.encode(of(sample))?)).collect::<Result<Vec<_>>>()
+            };
+            let (truth, copies) = (tokens(|sample| &sample.reference)?, tokens(|sample| &sample.reconstruction)?);
+            rate.token_accuracy.insert(set.method.clone(), token_accuracy(&truth, &copies));
         }
     }
     dir.write(FILE, format!("{}\n", serde_json::to_string_pretty(&rates)?).as_bytes())
-}
-
-/// Tokens that are right at their place, as a share of all.
-fn token_accuracy(tokenizer: &Tokenizer, samples: &[ReconstructionSample]) -> Result<f64> {
-    let (mut right, mut all) = (0, 0);
-    for sample in samples {
-        let [truth, copy] = [&sample.reference, &sample.reconstruction].map(|text| tokenizer.encode(text));
-        let (truth, copy) = (truth?, copy?);
-        right += truth.iter().zip(&copy).filter(|(a, b)| a == b).count();
-        all += truth.len();
-    }
-    Ok(right as f64 / all.max(1) as f64)
 }
 
 /// What a run has measured; nothing where it has not.

@@ -47,4 +47,4 @@ pub use refine::{RefineConfig, Refined, refine};
 pub use steps::{Rates, Stepper};
 pub use stream::{Stream, mix};
 pub use substitution::{LatentOptions, SubstitutionModel};
-pub use validate::{Score, Validation, validate_dyprag, validate_reconstruction, validate_substitution};
+pub use validate::{Score, Validation, token_accuracy, validate_dyprag, validate_reconstruction, validate_substitution};

@@ -39,8 +39,8 @@ struct Written {
     forced: Vec<Vec<u32>>,
 }
 
-/// Share of places of `truth` that hold its token; what is missing is wrong.
-fn right(truth: &[Vec<u32>], written: &[Vec<u32>]) -> f64 {
+/// Share of places of `truth` that hold its token in what was written; what is missing is wrong.
+pub fn token_accuracy(truth: &[Vec<u32>], written: &[Vec<u32>]) -> f64 {
     let total: usize = truth.iter().map(Vec::len).sum();
     let right: usize = truth.iter().zip(written).map(|(x, y)| x.iter().zip(y).filter(|(a, b)| a == b).count()).sum();
     right as f64 / total.max(1) as f64
@@ -85,13 +85,13 @@ impl Validation {
             })
             .sum();
         report["valid_first_error"] = (before / n).into();
-        report["valid_token_accuracy"] = right(&truth, &free).into();
+        report["valid_token_accuracy"] = token_accuracy(&truth, &free).into();
         if !written.forced.is_empty() {
-            report["valid_teacher_forced"] = right(&truth, &written.forced).into();
+            report["valid_teacher_forced"] = token_accuracy(&truth, &written.forced).into();
         }
         let yardstick = self.yardstick();
         if !yardstick.is_empty() {
-            report["valid_random_tokens"] = right(&begin(&yardstick), &write(&yardstick).free).into();
+            report["valid_random_tokens"] = token_accuracy(&begin(&yardstick), &write(&yardstick).free).into();
         }
         Ok(report)
     }
