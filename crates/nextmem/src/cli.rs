@@ -52,6 +52,9 @@ enum Verb {
     Explain {
         /// The experiment
         experiment: PathBuf,
+        /// What `run` would do with the same seed of training
+        #[arg(long)]
+        train_seed: Option<u64>,
     },
     /// Score the saved samples of a run again; needs no model
     Score {
@@ -277,8 +280,9 @@ impl Cli {
                 let (device, dir) = run::prepare(&plan, force).map_err(bad_input)?;
                 run::run(&plan, &device, &dir).map_err(failed)
             }
-            Verb::Explain { experiment } => {
-                let outline = Experiment::load(&experiment).and_then(Plan::outline).map_err(bad_input)?;
+            Verb::Explain { experiment, train_seed } => {
+                let loaded = Experiment::load(&experiment).map_err(bad_input)?.trained_with(train_seed);
+                let outline = Plan::outline(loaded).map_err(bad_input)?;
                 println!("{}", explain::explain(&outline).map_err(failed)?);
                 Ok(())
             }

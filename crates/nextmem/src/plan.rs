@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use nextmem_data::DataError;
 use nextmem_eval::{Task, check_metric};
 use nextmem_model::{DecoderConfig, Tokenizer, check_decoder};
-use nextmem_training::{LoraConfig, OptimConfig};
 use serde_json::{Map, Value, json};
 
 use crate::device;
 use crate::experiment::{Experiment, Loaded, NanoConfig, Origin, StageName, TaskConfig};
-use crate::facts_source::FactsKind;
 use crate::hashes;
 use crate::hub::{advice, located};
 use crate::parts::adapter_fits;
@@ -21,6 +19,9 @@ use crate::source::{Source, check_eval};
 
 mod identity;
 mod limits;
+mod numbers;
+
+pub use numbers::{check_lora, check_optim};
 
 /// Raised when the same settings no longer give the same numbers.
 const FINGERPRINT_VERSION: u32 = 2;
@@ -82,7 +83,7 @@ impl Plan {
         if matches!(source, Source::Nothing) && !names.is_empty() {
             bail!("[data]: got nothing, expected one of [data.facts], [data.text], [data.squad], [data.prepared]");
         }
-        check_numbers(e)?;
+        numbers::check_numbers(e)?;
         let (backbone, backbone_identity) = backbone(e, &mut missing)?;
         if names.contains(&StageName::Pretrain) && (e.backbone.nano.is_none() || e.data.facts.is_none()) {
             bail!("[train.pretrain]: needs [backbone.nano] and [data.facts]; to adapt an existing model use the other stages");
@@ -203,85 +204,6 @@ fn stage_names(e: &Experiment) -> Result<Vec<StageName>> {
         bail!("train.stages: lists {name:?}, which has no table; add it or take it out");
     }
     Ok(all.into_iter().filter(|n| listed.contains(n)).collect())
-}
-
-/// Refuses an optimizer that cannot learn.
-pub fn check_optim(table: &str, steps: usize, o: &OptimConfig) -> Result<()> {
-    let positive = o.learning_rate > 0.0 && o.learning_rate <= 1.0;
-    if !positive || o.batch_size == 0 || o.accumulation == 0 || steps == 0 {
-        bail!(
-            "{table}: got steps {steps}, learning_rate {}, batch_size {}, accumulation {}; expected all positive, the rate at most 1",
-            o.learning_rate,
-            o.batch_size,
-            o.accumulation
-        );
-    }
-    Ok(())
-}
-
-/// Refuses a LoRA without rank.
-pub fn check_lora(table: &str, lora: &Option<LoraConfig>) -> Result<()> {
-    match lora {
-        Some(lora) if lora.rank == 0 => bail!("{table}.rank: got 0, expected at least 1; remove the table to train all parameters"),
-        _ => Ok(()),
-    }
-}
-
-fn check_numbers(e: &Experiment) -> Result<()> {
-    let run = &e.train.run;
-    if run.log_every == 0 || run.checkpoint_every == 0 || !run.checkpoint_every.is_multiple_of(run.log_every) {
-        bail!("train.loop: got checkpoint_every = {}, expected a positive multiple of log_every = {}", run.checkpoint_every, run.log_every);
-    }
-    if let Some(s) = &e.train.pretrain {
-        check_optim("train.pretrain", s.steps, &s.optim)?;
-        s.check().map_err(|reason| anyhow!("train.pretrain.{reason}"))?;
-        if s.text > 0.0 && e.data.text.is_none() {
-            bail!("train.pretrain.text: got {}, but there is no [data.text]; add it or set 0", s.text);
-        }
-    }
-    if let Some(s) = &e.train.reconstruction {
-        check_optim("train.reconstruction", s.steps, &s.optim)?;
-        check_lora("train.reconstruction.lora", &s.lora)?;
-        s.check().map_err(|reason| anyhow!("train.reconstruction.{reason}"))?;
-        if s.questions > 0.0 && e.data.facts.is_none() {
-            bail!("train.reconstruction.questions: got {}, but only [data.facts] has questions to train on; set 0", s.questions);
-        }
-    }
-    if let Some(s) = &e.train.substitution {
-        s.check().map_err(|reason| anyhow!("train.substitution.{reason}"))?;
-        if s.decoder.is_some() && e.train.reconstruction.as_ref().is_some_and(|stage1| stage1.lora.is_some()) {
-            bail!("train.substitution.decoder: trains all parameters of what stage 1 left, got [train.reconstruction.lora]; remove one");
-        }
-        check_optim("train.substitution", s.steps(), &s.optim)?;
-        check_lora("train.substitution.lora", &s.lora)?;
-    }
-    if let Some(s) = &e.train.reader {
-        check_optim("train.reader", s.steps, &s.optim)?;
-        check_lora("train.reader.lora", &s.lora)?;
-        s.check().map_err(|reason| anyhow!("train.reader.{reason}"))?;
-        if e.data.facts.is_none() {
-            bail!("[train.reader]: learns from questions, which only [data.facts] has; remove it");
-        }
-    }
-    if let Some(s) = &e.train.index {
-        check_optim("train.index", s.steps, &s.optim)?;
-        check_lora("train.index.lora", &s.lora)?;
-        s.check().map_err(|reason| anyhow!("train.index.{reason}"))?;
-        if e.data.facts.as_ref().is_none_or(|facts| facts.kind != FactsKind::Open) {
-            bail!("[train.index]: learns from queries with hard negatives, which only [data.facts] of kind \"open\" has; remove it");
-        }
-    }
-    e.baselines.check(&e.data, e.train.substitution.as_ref())?;
-    let method = &e.method.nextmem;
-    if method.num_latents == 0 || method.max_new_tokens == 0 || method.max_input_tokens == 0 || e.eval.batch_size == 0 {
-        bail!("num_latents, max_new_tokens, max_input_tokens and eval.batch_size must all be positive");
-    }
-    if let nextmem_model::Decoding::Sample { temperature, top_p, .. } = method.decoding
-        && !(temperature > 0.0 && top_p > 0.0 && top_p <= 1.0)
-    {
-        bail!("method.nextmem.decoding: got temperature {temperature}, top_p {top_p}; expected above 0, and top_p at most 1");
-    }
-    Ok(())
 }
 
 /// Sizes and identity of the backbone; a checkpoint's names, shapes and tokenizer are checked without reading weights.

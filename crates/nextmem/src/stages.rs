@@ -13,8 +13,9 @@ use nextmem_model::{
     Decoder, LatentLayout, LoraAdapter, PeftConfig, Tokenizer, random_slots, save_adapter, save_decoder, save_special_embeddings,
 };
 use nextmem_training::{
-    Levels, LoraConfig, Observer, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig, SubstitutionModel,
-    SubstitutionRows, TokenModel, TokenTexts, Trainable, Validate, Validation, fit, mix, validate_reconstruction, validate_substitution,
+    Example, Levels, LoraConfig, Observer, Rate, Rates, ReconstructionRows, RowSource, Score, Stage, Stream, SubstitutionConfig,
+    SubstitutionModel, SubstitutionRows, TokenModel, TokenTexts, Trainable, Validate, Validation, fit, mix, validate_reconstruction,
+    validate_substitution,
 };
 use serde_json::{Value, json};
 
@@ -200,6 +201,14 @@ impl Trainer<'_> {
         Ok(TokenTexts { texts: Stream::new(self.plan.source.training()?, seed)?, tokenizer: tokenizer.clone(), random_tokens, seed })
     }
 
+    /// The passages with questions of a stage that asks some.
+    fn questions(&self, share: f64, stage: StageName) -> Result<Option<Stream<Example>>> {
+        if share == 0.0 {
+            return Ok(None);
+        }
+        Ok(Some(Stream::new(self.examples()?, mix(self.seed(stage), 1))?))
+    }
+
     fn validation(&self, tokenizer: &Arc<Tokenizer>) -> Result<Validation> {
         let run = &self.experiment().train.run;
         let passages = self.plan.source.held_out(Split::Valid, run.validation_passages)?;
@@ -224,10 +233,7 @@ impl Trainer<'_> {
                 TokenModel { trainable, frozen: Some(base), sod, layout }
             }
         };
-        let questions = match config.questions > 0.0 {
-            true => Some(Stream::new(self.examples()?, mix(self.seed(StageName::Reconstruction), 1))?),
-            false => None,
-        };
+        let questions = self.questions(config.questions, StageName::Reconstruction)?;
         let texts = self.texts(StageName::Reconstruction, &tokenizer, config.random_tokens)?;
         let rows = ReconstructionRows { texts, questions, config: config.clone() };
         let validation = self.validation(&tokenizer)?;
@@ -267,7 +273,7 @@ impl Trainer<'_> {
         let texts = self.texts(stage, tokenizer, config.random_tokens)?;
         // The same levels for every method that is trained alike.
         let levels = Levels::new(config, self.experiment().train_seed());
-        let rows = SubstitutionRows { texts, config: config.clone(), levels };
+        let rows = SubstitutionRows { texts, questions: self.questions(config.questions, stage)?, config: config.clone(), levels };
         let validation = self.validation(tokenizer)?;
         let validate: Validate<SubstitutionModel> = {
             let config = config.clone();

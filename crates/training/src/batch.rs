@@ -176,14 +176,7 @@ impl RowSource for ReconstructionRows {
         let (c, tokenizer) = (&self.config, &self.texts.tokenizer);
         let draw = mix(mix(self.texts.seed, 0x57a9e1), place);
         if let (true, Some(questions)) = (unit(mix(draw, 1)) < c.questions, &self.questions) {
-            let example = questions.get(place)?;
-            if let Some((question, answer)) = example.questions.get(mix(draw, 2) as usize % example.questions.len().max(1)) {
-                return Ok(match mix(draw, 3) % 2 {
-                    0 => text_question(tokenizer, &example.text, question, answer),
-                    _ => comp_question(tokenizer, &example.text, question, answer).map(Row::with_its_text),
-                }
-                .map_err(nextmem_model::ModelError::from)?);
-            }
+            return question_row(tokenizer, &questions.get(place)?, false, draw);
         }
         let (window, longest) = match c.window_tokens {
             0 => (usize::MAX, RANDOM_TOKENS),
@@ -196,6 +189,20 @@ impl RowSource for ReconstructionRows {
         let (x, random) = self.texts.get(place, window, longest)?;
         Ok(reconstruction_row(&x, tokenizer.sod(), tokenizer.end_of_text(), c.loss_on_source && !random))
     }
+}
+
+/// A question about a passage, to be answered from its latents; or from its text, half of them in the format of task 2 and half in
+/// that of Comp.
+fn question_row(tokenizer: &Tokenizer, example: &Example, from_latents: bool, draw: u64) -> Result<Row, TrainError> {
+    let Some((question, answer)) = example.questions.get(mix(draw, 2) as usize % example.questions.len().max(1)) else {
+        return Err(TrainError::Data(format!("no question about {:?}", example.text)));
+    };
+    let row = match (from_latents, mix(draw, 3) % 2) {
+        (true, _) => comp_question(tokenizer, &example.text, question, answer),
+        (false, 0) => text_question(tokenizer, &example.text, question, answer),
+        (false, _) => comp_question(tokenizer, &example.text, question, answer).map(Row::with_its_text),
+    };
+    Ok(row.map_err(nextmem_model::ModelError::from)?)
 }
 
 /// The longest window of a step: a cubic growth from a few tokens.
@@ -214,6 +221,8 @@ const RANDOM_TOKENS: usize = 128;
 pub struct SubstitutionRows {
     /// Passages.
     pub texts: TokenTexts,
+    /// Passages with questions; absent where their share is 0.
+    pub questions: Option<Stream<Example>>,
     /// The stage.
     pub config: SubstitutionConfig,
     /// Its levels.
@@ -226,10 +235,13 @@ impl RowSource for SubstitutionRows {
     }
     fn row(&self, place: u64, level: Level) -> Result<Row, TrainError> {
         let (c, tokenizer) = (&self.config, &self.texts.tokenizer);
+        let draw = mix(mix(self.texts.seed, 0x57a9e2), place);
+        if let (true, Some(questions)) = (level.asks, &self.questions) {
+            return question_row(tokenizer, &questions.get(place)?, level.latents > 0, draw);
+        }
         let longest = level.window.min(c.levels * c.block_tokens);
         let (x, _) = self.texts.get(place, level.window, longest)?;
         let mut row = covered_row(&x, level.covered, tokenizer.sod(), tokenizer.end_of_text());
-        let draw = mix(mix(self.texts.seed, 0x57a9e2), place);
         // The copy's own tokens before the one that is learnt; [SoD] stays.
         for index in row.rest + 1..row.tokens.len().saturating_sub(1) {
             let at = mix(draw, index as u64);

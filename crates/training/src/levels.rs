@@ -19,15 +19,17 @@ pub struct Level {
     pub covered: usize,
     /// Most rows of a pass; short ones are cheap, so that lower levels may have more.
     pub rows: usize,
+    /// Whether the rows ask questions: from the text where there are no latents, else from those of whole texts.
+    pub asks: bool,
 }
 
 impl Level {
     /// Rows without latents, of whole texts.
-    pub const PLAIN: Self = Self { latents: 0, window: usize::MAX, covered: 0, rows: usize::MAX };
+    pub const PLAIN: Self = Self { latents: 0, window: usize::MAX, covered: 0, rows: usize::MAX, asks: false };
 
     /// Whole texts behind a number of latents, nothing left as text.
     pub fn whole(latents: usize) -> Self {
-        Self { latents, window: usize::MAX, covered: usize::MAX, rows: usize::MAX }
+        Self { latents, window: usize::MAX, covered: usize::MAX, ..Self::PLAIN }
     }
 }
 
@@ -61,6 +63,10 @@ impl Levels {
     pub fn level(&self, step: usize) -> Level {
         let draw = mix(mix(self.seed, 0x1e7e1), step as u64);
         let (newest, last) = (self.rung(step), self.ladder.len() - 1);
+        if let Some(latents) = self.asked(step, newest == last, draw) {
+            let rows = self.config.rows_by_level.as_ref().map_or(usize::MAX, |rows| rows[last]);
+            return Level { rows, asks: true, ..Level::whole(latents) };
+        }
         let replayed = newest > 0 && unit(draw) < self.config.replay;
         let rung = if replayed { (mix(draw, 1) % newest as u64) as usize } else { newest };
         let latents = self.ladder[rung];
@@ -68,9 +74,24 @@ impl Levels {
         let rows = self.config.rows_by_level.as_ref().map_or(usize::MAX, |rows| rows[rung]);
         let window = if self.config.progress == Progress::Length && rung < last { covered } else { usize::MAX };
         if self.config.any_k {
-            return Level { latents: 1 + (mix(draw, 2) % latents as u64) as usize, window, covered: usize::MAX, rows };
+            return Level { latents: 1 + (mix(draw, 2) % latents as u64) as usize, window, covered: usize::MAX, rows, asks: false };
         }
-        Level { latents, window, covered, rows }
+        Level { latents, window, covered, rows, asks: false }
+    }
+
+    /// The latents from which a step answers questions, none for the text itself; nothing where it does not ask.
+    fn asked(&self, step: usize, last: bool, draw: u64) -> Option<usize> {
+        if unit(mix(draw, 3)) >= self.config.questions {
+            return None;
+        }
+        let from_latents = if self.config.any_k { 1 + (mix(draw, 5) % self.config.levels as u64) as usize } else { self.config.levels };
+        // Nothing is learnt from the text but by the decoder.
+        match (last, self.config.decoder.is_some_and(|decoder| step < decoder.steps)) {
+            (true, true) if mix(draw, 4).is_multiple_of(2) => Some(from_latents),
+            (true, false) => Some(from_latents),
+            (_, true) => Some(0),
+            (false, false) => None,
+        }
     }
 
     /// The latents of the newest level at a step, replays and drawn numbers apart.
@@ -141,7 +162,7 @@ impl Levels {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::{GateConfig, OptimConfig};
+    use crate::config::{GateConfig, OptimConfig, TrainedDecoder};
 
     fn config() -> SubstitutionConfig {
         SubstitutionConfig::plain(3, 4, 2, 3, OptimConfig::example())
@@ -176,9 +197,9 @@ mod tests {
         let optim = OptimConfig { batch_size: 9, ..OptimConfig::example() };
         assert_eq!(SubstitutionConfig { optim, ..length.clone() }.passages(1), 24);
         let levels = Levels::new(&length, 1);
-        assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9 });
-        assert_eq!(levels.level(2), Level { latents: 3, window: usize::MAX, covered: 12, rows: 2 });
-        assert_eq!(Levels::new(&config(), 1).level(0), Level { latents: 1, window: usize::MAX, covered: 4, rows: usize::MAX });
+        assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9, asks: false });
+        assert_eq!(levels.level(2), Level { latents: 3, window: usize::MAX, covered: 12, rows: 2, asks: false });
+        assert_eq!(Levels::new(&config(), 1).level(0), Level { latents: 1, window: usize::MAX, covered: 4, rows: usize::MAX, asks: false });
         let any = SubstitutionConfig { any_k: true, schedule: LevelSchedule::AllAtOnce, ..config() };
         let drawn = latents(&any, 300);
         assert!((1..=3).all(|k| drawn.iter().filter(|l| **l == k).count() > 60));
@@ -194,6 +215,26 @@ mod tests {
         let share = last.iter().filter(|l| **l < 3).count();
         assert!((140..260).contains(&share), "{share}");
         assert!(last.contains(&1) && last.contains(&2));
+    }
+
+    #[test]
+    fn questions_are_asked_of_texts_while_the_decoder_learns_and_of_latents_at_the_last_level() {
+        let decoder = Some(TrainedDecoder { steps: 300, rate: 1.0 });
+        let config = SubstitutionConfig { questions: 0.4, steps_per_level: 100, steps_last_level: 200, decoder, ..config() };
+        let asked = |config: &SubstitutionConfig, steps: std::ops::Range<usize>| {
+            let levels = Levels::new(config, 1);
+            let asked = steps.map(|step| levels.level(step)).filter(|level| level.asks);
+            asked
+                .map(|level| level.latents)
+                .fold([0, 0], |[text, latents], n| if n == 0 { [text + 1, latents] } else { [text, latents + n / 3] })
+        };
+        let ([below, none], [text, latents], [no_text, all]) = (asked(&config, 0..200), asked(&config, 200..300), asked(&config, 300..400));
+        assert!((60..100).contains(&below) && none == 0, "{below} {none}");
+        assert!((10..35).contains(&text) && (10..35).contains(&latents), "{text} {latents}");
+        assert!(no_text == 0 && (25..55).contains(&all), "{no_text} {all}");
+        let frozen = SubstitutionConfig { decoder: None, ..config.clone() };
+        assert_eq!((asked(&frozen, 0..200), asked(&frozen, 200..400)[0]), ([0, 0], 0));
+        assert_eq!(asked(&SubstitutionConfig { questions: 0.0, ..config }, 0..400), [0, 0]);
     }
 
     #[test]

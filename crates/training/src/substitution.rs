@@ -103,9 +103,12 @@ impl SubstitutionModel {
     /// `[x; SoD; sg(h_1) .. sg(h_{k-1})]`: the same values and gradients as k passes.
     ///
     /// # Shapes
-    /// - returns `[batch, level, hidden]`
+    /// - returns `[batch, level, hidden]`; level 0, which reads the text itself, has none
     pub fn latents(&self, batch: &Batch) -> Tensor<3> {
         let ((decoder, adapter), layout) = (self.encoder(), self.layout());
+        if batch.level == 0 {
+            return Tensor::zeros([batch.rows.len(), 0, decoder.config().hidden_size], &decoder.device());
+        }
         if let Some(slots) = &self.slots {
             let (embeds, pads) = self.source(batch, false);
             return encode_slots(decoder, adapter, embeds, &pads, &layout, slots.val().narrow(0, 0, batch.level));
@@ -171,6 +174,7 @@ impl SubstitutionModel {
         let [rows, count, hidden] = latents.dims();
         let values = || latents.clone().inner().into_data().iter::<f32>().collect::<Vec<f32>>();
         let difference: Vec<f32> = match self.options.noise {
+            _ if count == 0 => return latents,
             LatentNoise::None => return latents,
             LatentNoise::Uniform(share) => {
                 let memories = values();

@@ -58,6 +58,9 @@ pub fn stage2(s: &SubstitutionConfig) -> Vec<String> {
     if s.replaced_tokens > 0.0 {
         lines.push(format!("{:.0}% of the decoder's previous tokens are replaced by random ones", 100.0 * s.replaced_tokens));
     }
+    if s.questions > 0.0 {
+        lines.push(format!("{:.0}% of steps answer questions, from the text and, at the last level, from latents", 100.0 * s.questions));
+    }
     if s.random_tokens > 0.0 {
         lines.push(format!("{:.0}% of rows hold uniformly random tokens", 100.0 * s.random_tokens));
     }

@@ -142,6 +142,10 @@ pub struct SubstitutionConfig {
     /// Share of rows that hold uniformly random tokens instead of a passage.
     #[serde(default, skip_serializing_if = "is_default")]
     pub random_tokens: f64,
+    /// Share of steps that answer questions about whole passages: from the text, as stage 1 does, while the decoder is trained
+    /// along, and at the last level half of them, then all, from the latents. A decoder that only copies forgets how to answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub questions: f64,
     /// The decoder is trained along at first; absent: frozen (paper).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<TrainedDecoder>,
@@ -175,6 +179,7 @@ impl SubstitutionConfig {
             auxiliary: None,
             replaced_tokens: 0.0,
             random_tokens: 0.0,
+            questions: 0.0,
             decoder: None,
             layout: LayoutConfig::default(),
             lora: None,
@@ -222,7 +227,12 @@ impl SubstitutionConfig {
             let (levels, most) = (ladder.len(), self.optim.batch_size);
             return Err(format!("rows_by_level: got {rows:?}, expected {levels} numbers from 1 to optim.batch_size = {most}"));
         }
-        let shares = [("replay", self.replay), ("replaced_tokens", self.replaced_tokens), ("random_tokens", self.random_tokens)];
+        let shares = [
+            ("replay", self.replay),
+            ("replaced_tokens", self.replaced_tokens),
+            ("random_tokens", self.random_tokens),
+            ("questions", self.questions),
+        ];
         if let Some((key, got)) = shares.into_iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
             return Err(format!("{key}: got {got}, expected a share from 0 to below 1"));
         }
