@@ -39,6 +39,7 @@ noise = { nf4 = "absmax" }
 auxiliary = { weight = 0.5 }
 replaced_tokens = 0.15
 random_tokens = 0.2
+questions = 0.4
 decoder = { steps = 3, rate = 0.5 }
 layout = { text_positions = 256, block_mask = true, index_vectors = true }
 "#,
@@ -76,7 +77,15 @@ fn every_key_of_the_compression_experiments_trains_and_scores() {
     let dir = Dir::new();
     dir.write("x.toml", edited(&experiment(), "[eval]\n", "[eval]\ncontrols = \"all\"\n"));
     let words = dir.run(&["explain", "x.toml"]).good().stdout;
-    for part in ["Muon trains", "windows of as many blocks", "trained along for 3 steps", "bits, ", "centre of its block", "through NF4"] {
+    for part in [
+        "Muon trains",
+        "windows of as many blocks",
+        "trained along for 3 steps",
+        "bits, ",
+        "centre of its block",
+        "through NF4",
+        "40% of steps answer",
+    ] {
         assert!(words.contains(part), "no {part:?} in {words}");
     }
     let said = dir.run(&["run", "x.toml", "--train-seed", "7"]).good();
@@ -138,6 +147,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
         ("latents_by_level = [1, 2]", "latents_by_level = [2, 1]", ["train.substitution.latents_by_level", "rising"]),
         ("rows_by_level = [4, 3]", "rows_by_level = [4, 9]", ["train.substitution.rows_by_level", "batch_size"]),
         ("replay = 0.3", "replay = 1.0", ["train.substitution.replay", "share"]),
+        ("questions = 0.4", "questions = -1", ["train.substitution.questions", "share"]),
         ("decoder = { steps = 3, rate = 0.5 }", "decoder = { steps = 30 }", ["train.substitution.decoder", "steps"]),
         ("window_tokens = 30", "window_tokens = 300", ["train.reconstruction.text_positions", "300"]),
         ("max_input_tokens = 256", "max_input_tokens = 300", ["method.nextmem.max_input_tokens", "256 positions"]),

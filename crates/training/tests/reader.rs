@@ -7,8 +7,9 @@ mod tiny;
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use nextmem_model::{Autoencoder, Encoder, LatentLayout};
+use nextmem_model::{Autoencoder, Decoder, Encoder, LatentLayout};
 use nextmem_training::{
     Batch, IndexModel, LatentOptions, Level, Objective, ReaderModel, Row, RowSource, Stage, SubstitutionModel, TrainError, fit,
 };
@@ -116,5 +117,27 @@ fn an_index_learns_to_find_passages_that_share_no_word_with_the_query() {
         let after = scalar(trained.train().loss(&batch));
         println!("every prefix {every_prefix}: {before} to {after}");
         assert!(after < 0.6 * before, "{before} to {after}");
+    }
+}
+
+#[test]
+fn stage_two_answers_from_latents_and_from_texts() {
+    let options = LatentOptions { decoder_steps: 1000, ..LatentOptions::default() };
+    let mut model = SubstitutionModel::new(full(decoder(31)), decoder(21), None, SOD, options);
+    model.trained_decoder = full(decoder(21)).full;
+    let model = model.train();
+    // From latents both learn; from the text the decoder alone, for there is nothing to encode.
+    let from_text = |index: usize| {
+        let row = question(index);
+        let before = row.head.len() + row.source.len();
+        let tokens = [row.head, row.source, row.tokens].concat();
+        Row { tokens, learnt: std::iter::once(before + 3..before + 5).collect(), ..Row::default() }
+    };
+    for (level, row) in [(LATENTS, question as fn(usize) -> Row), (0, from_text)] {
+        let batch = Batch::new(level, (0..8).map(row).collect());
+        assert!(scalar(model.loss(&batch)).is_finite());
+        let learns = |decoder: &Decoder| !GradientsParams::from_grads(model.loss(&batch).backward(), decoder).is_empty();
+        assert_eq!(learns(model.trainable.full.as_ref().unwrap()), level > 0);
+        assert!(learns(model.trained_decoder.as_ref().unwrap()));
     }
 }
