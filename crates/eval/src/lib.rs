@@ -23,4 +23,4 @@ pub use published::{PUBLISHED, PUBLISHED_ABLATION, Published, QWEN3};
 pub use sample::{Lines, QaSample, ReconstructionSample, Resumed, RetrievalSample, Sample, read_lines, read_samples};
 pub use score::{CHANCE, FLOOR, MEMORY_BYTES, Score, check_metric, parse_sample_file, sample_file, score_file, score_without_memory};
 pub use table::{ONE_TRAINING, markdown, method_label, row_label, row_model};
-pub use task::{Progress, TOP, Task, highest, predict_qa, predict_reconstruction, predict_retrieval};
+pub use task::{Progress, TOP, Task, highest, predict_qa, predict_reconstruction, predict_retrieval, reference_text};

@@ -136,7 +136,7 @@ pub fn highest(scores: &[f64], top: usize) -> Vec<usize> {
 }
 
 /// The text behind an item: its references, one a line; "None" when there are none (official preparation).
-fn reference_text(references: &[String]) -> String {
+pub fn reference_text(references: &[String]) -> String {
     let text = references.join("\n");
     if text.trim().is_empty() { "None".into() } else { text }
 }

@@ -103,6 +103,7 @@ impl Plan {
         }
         if missing.is_empty() {
             check_eval(&source, &e.eval)?;
+            limits::check_texts(e, &source)?;
         }
         let complete = missing.is_empty();
         missing.extend(elsewhere);

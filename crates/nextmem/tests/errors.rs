@@ -117,3 +117,12 @@ fn memories() {
     let adapter = root().join("crates/model/tests/fixtures/oracle/tied/stage2");
     dir.run(&["encode", model, "text", "--stage2", adapter.to_str().unwrap()]).refused(&["adapter_model.safetensors"]);
 }
+
+#[test]
+fn texts_that_are_too_long_to_be_encoded_are_found_before_anything_is_trained() {
+    let dir = Dir::new();
+    let base = root().join("experiments/quickstart.toml");
+    dir.write("x.toml", format!("base = {base:?}\nname = \"x\"\nresults = \"results\"\n[method.nextmem]\nmax_input_tokens = 12\n"));
+    dir.run(&["run", "x.toml"]).refused(&["eval.reconstruction: text ", "expected at most method.nextmem.max_input_tokens = 12"]);
+    assert!(!dir.path("results").exists());
+}

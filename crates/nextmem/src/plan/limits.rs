@@ -1,11 +1,13 @@
 //! What the backbone's positions and the trained levels say about the numbers of an experiment.
 
 use anyhow::{Result, bail};
-use nextmem_eval::Task;
-use nextmem_model::DecoderConfig;
+use nextmem_eval::{Task, reference_text};
+use nextmem_model::{DecoderConfig, Tokenizer, TooLong};
 
 use super::tasks;
 use crate::experiment::{Experiment, StageName};
+use crate::hub::located;
+use crate::source::Source;
 
 /// Tokens around a reference in the prompt of task 2: the instruction, the chat template and a short question.
 const PROMPT_TOKENS: usize = 64;
@@ -44,6 +46,35 @@ pub(super) fn check(e: &Experiment, backbone: &DecoderConfig) -> Result<()> {
              {PROMPT_TOKENS} and answers with up to {new} more; set at most {}, or leave [eval.contextual_qa] out",
             positions.saturating_sub(PROMPT_TOKENS) / 2
         );
+    }
+    Ok(())
+}
+
+/// Refuses texts of the tasks that are longer than what is encoded, before anything is trained for them; a backbone that is still to be
+/// made has no tokenizer to count with.
+pub(super) fn check_texts(e: &Experiment, source: &Source) -> Result<()> {
+    let method = &e.method.nextmem;
+    let model = e.backbone.model.as_deref().map(located).filter(|dir| dir.is_dir());
+    let Some(model) = model.filter(|_| method.too_long == TooLong::Refuse) else { return Ok(()) };
+    let tokenizer = Tokenizer::open(&model)?;
+    for (task, config) in tasks(e) {
+        for (dataset, config) in source.datasets(config) {
+            let texts = match task {
+                Task::Reconstruction => source.reconstruction(&config)?,
+                Task::ContextualQa => source.qa(&config)?.iter().map(|item| reference_text(&item.references)).collect(),
+                Task::Retrieval => source.retrieval(&config)?.into_iter().flat_map(|item| item.references).collect(),
+            };
+            for (index, text) in texts.iter().enumerate() {
+                let (got, most) = (tokenizer.encode(text)?.len(), method.max_input_tokens);
+                if got > most {
+                    bail!(
+                        "eval.{}: text {index} of {dataset} has {got} tokens, expected at most method.nextmem.max_input_tokens = {most}; raise \
+                         it, leave longer texts out, or set too_long = \"cut\" to keep their beginnings",
+                        task.name()
+                    );
+                }
+            }
+        }
     }
     Ok(())
 }
