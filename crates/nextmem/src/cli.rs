@@ -20,9 +20,9 @@ use crate::{
 /// Start with `nextmem run experiments/quickstart.toml`: it trains a small NextMem on the CPU in minutes, evaluates it
 /// and prints the tables. Then try the result on a passage of its test set:
 ///
-///   nextmem encode results/runs/quickstart "At 12:21 the Gorviyel briefing starts in the theatre. Guests of the briefing pay 696 rupees."
+///   nextmem encode results/runs/quickstart "The Torwortor conference takes place in the bathroom at 22:59. It has Telwen Suolxa as speaker on pirates. The conference costs 598 rupees, with a razor as a gift."
 ///   nextmem decode results/runs/quickstart memory.safetensors
-///   nextmem ask    results/runs/quickstart memory.safetensors "Which meeting costs 696 rupees?"
+///   nextmem ask    results/runs/quickstart memory.safetensors "What do guests of the Torwortor conference get?"
 ///
 /// A model this small has learnt passages like this one and little else: it gives other sentences back as such passages.
 #[derive(Debug, Parser)]
