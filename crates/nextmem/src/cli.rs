@@ -18,11 +18,11 @@ use crate::{
 /// Latent factual memory for LLM agents: text into a few vectors and back, on Burn.
 ///
 /// Start with `nextmem run experiments/quickstart.toml`: it trains a small NextMem on the CPU in minutes, evaluates it
-/// and prints the tables. Then try the result on a passage of its test set:
+/// and prints the tables. Then try the result on two sentences of its test set:
 ///
-///   nextmem encode results/runs/quickstart "The Torwortor conference takes place in the bathroom at 22:59. It has Telwen Suolxa as speaker on pirates. The conference costs 598 rupees, with a razor as a gift."
+///   nextmem encode results/runs/quickstart "The Denclalu hearing asks 194 euros and hands out a clock. It takes place in the sauna at 15:31."
 ///   nextmem decode results/runs/quickstart memory.safetensors
-///   nextmem ask    results/runs/quickstart memory.safetensors "What do guests of the Torwortor conference get?"
+///   nextmem ask    results/runs/quickstart memory.safetensors "What costs guests 194 euros?"
 ///
 /// A model this small has learnt passages like this one and little else: it gives other sentences back as such passages.
 #[derive(Debug, Parser)]

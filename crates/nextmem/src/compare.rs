@@ -82,14 +82,7 @@ pub fn compare(options: &Options) -> Result<String> {
     if !options.seeds.is_empty() {
         return seeds::compare(options);
     }
-    let (a, b) = (Side::parse(&options.a)?, Side::parse(&options.b)?);
-    if a.method.is_some() != b.method.is_some() {
-        return Err(BadInput(format!(
-            "got a method for one of {} and {}, expected RUN:METHOD twice or RUN twice - `RUN_A:dense RUN_B:sparse`",
-            options.a, options.b
-        ))
-        .into());
-    }
+    let (a, b) = sides(&options.a, &options.b)?;
     let (sets_a, sets_b) = (SampleSet::list(&a.root)?, SampleSet::list(&b.root)?);
     let pairs = pairs(&a, &sets_a, &b, &sets_b);
     if pairs.is_empty() {
@@ -122,6 +115,31 @@ pub fn compare(options: &Options) -> Result<String> {
         Format::Table => table(&a, &b, &comparisons, options),
         Format::Json => format!("{:#}", as_json(&a, &b, &comparisons, options)),
     })
+}
+
+/// Both sides: two runs, or two methods of runs.
+fn sides(a: &str, b: &str) -> Result<(Side, Side)> {
+    let sides = (Side::parse(a)?, Side::parse(b)?);
+    if sides.0.method.is_some() != sides.1.method.is_some() {
+        let expected = "expected RUN:METHOD twice or RUN twice - `RUN_A:dense RUN_B:sparse`";
+        return Err(BadInput(format!("got a method for one of {a} and {b}, {expected}")).into());
+    }
+    Ok(sides)
+}
+
+/// Task, dataset and methods of a pair, as a heading.
+fn heading(a: &SampleSet, b: &SampleSet) -> String {
+    let methods = if a.method == b.method { a.method.clone() } else { format!("{} (A) and {} (B)", a.method, b.method) };
+    format!("{}, {}, {methods}", a.task.name(), a.dataset)
+}
+
+/// What is said of a difference A - B.
+fn verdict(shown: bool, difference: f64) -> &'static str {
+    match (shown, difference > 0.0) {
+        (false, _) => "no difference shown",
+        (true, true) => "A better",
+        (true, false) => "B better",
+    }
 }
 
 fn is_run(root: &str) -> bool {
@@ -226,19 +244,14 @@ fn comparison(a: SampleSet, b: SampleSet, options: &Options) -> Result<Compariso
 
 impl Row {
     fn verdict(&self) -> &'static str {
-        match (self.adjusted < LEVEL, self.bootstrap.difference > 0.0) {
-            (false, _) => "no difference shown",
-            (true, true) => "A better",
-            (true, false) => "B better",
-        }
+        verdict(self.adjusted < LEVEL, self.bootstrap.difference)
     }
 }
 
 fn table(a: &Side, b: &Side, comparisons: &[Comparison], options: &Options) -> String {
     let mut out = format!("# A = {}, B = {}\n", a.label, b.label);
     for c in comparisons {
-        let methods = if c.a.method == c.b.method { c.a.method.clone() } else { format!("{} (A) and {} (B)", c.a.method, c.b.method) };
-        out += &format!("\n## {}, {}, {methods} (n = {})\n\n", c.a.task.name(), c.a.dataset, c.n);
+        out += &format!("\n## {} (n = {})\n\n", heading(&c.a, &c.b), c.n);
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN).set_header([
             "metric",

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::experiment::{EvalConfig, Experiment, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
+use crate::experiment::{Experiment, PreparedConfig, SquadConfig, TaskConfig, TextConfig};
 use crate::facts_source::GeneratedFacts;
 use crate::hashes;
 
@@ -224,22 +224,6 @@ impl Source {
             (None, _) => Ok(Vec::new()),
         }
     }
-}
-
-/// Checks what the tasks read, so that a malformed file stops the run before it trains.
-pub fn check_eval(source: &Source, eval: &EvalConfig) -> Result<()> {
-    let error = |e: anyhow::Error| e.context("[eval]");
-    let each = |config: &Option<TaskConfig>| config.iter().flat_map(|c| source.datasets(c)).map(|(_, c)| c).collect::<Vec<_>>();
-    for config in each(&eval.reconstruction) {
-        source.reconstruction(&config).map_err(error)?;
-    }
-    for config in each(&eval.contextual_qa) {
-        source.qa(&config).map_err(error)?;
-    }
-    for config in each(&eval.retrieval) {
-        source.retrieval(&config).map_err(error)?;
-    }
-    Ok(())
 }
 
 /// The first items of a prepared file, or of a shuffle of it: a larger limit goes on with the same list.

@@ -220,6 +220,10 @@ fn trainings_that_cannot_be_compared() {
     let dir = three_trainings();
     dir.run(&["compare", "a", "b", "--seeds", "1"]).refused(&["--seeds", "at least two trainings"]);
     dir.run(&["compare", "a", "b", "--seeds", "1", "4"]).refused(&["a-seed4", "no samples/"]);
+    dir.run(&["compare", "a:dense", "b:dense", "--seeds", "1", "4"]).refused(&["a-seed4:dense", "no samples/"]);
+    // One training twice is not two.
+    dir.run(&["compare", "a", "b", "--seeds", "1,2,1"]).refused(&["--seeds: got 1 twice", "name each once"]);
+    dir.run(&["compare", "a:dense", "b", "--seeds", "1", "2"]).refused(&["RUN:METHOD twice"]);
     let file = "b-seed3/samples/reconstruction.facts.dense.jsonl";
     dir.write(file, dir.read(file).replace("\"word 4\"", "\"word four\""));
     dir.run(&["compare", "a", "b", "--seeds", "1", "3"]).refused(&[file, "index 4", "`reference`"]);

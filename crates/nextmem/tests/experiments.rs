@@ -95,3 +95,22 @@ fn finished_stages_are_shown_as_done() {
     let table = dir.run(&["explain", "named.toml"]).good().stdout;
     assert_eq!(row(&table, "stage2").pop().unwrap(), "done in results/tiny/stage2");
 }
+
+#[test]
+fn the_tables_of_the_readme_are_those_of_the_quickstart() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (readme, table) = (read("README.md"), read("results/quickstart/table.md"));
+    let (_, after) = readme.split_once("## What it prints").unwrap();
+    let (printed, _) = after.split_once("## Five-minute tour").unwrap();
+    let rows: Vec<&str> = printed.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.iter().any(|row| row.starts_with("| NextMem-Dense |")) && rows.len() > 20, "{rows:#?}");
+    for row in rows {
+        assert!(table.lines().any(|line| line == row), "not in results/quickstart/table.md: {row}");
+    }
+    let manifest: serde_json::Value = serde_json::from_str(&read("results/quickstart/manifest.json")).unwrap();
+    for said in
+        [format!("takes {} seconds", manifest["seconds"]).replace(".0 ", " "), format!("{} MiB of memory", manifest["peak_memory_mib"])]
+    {
+        assert!(readme.contains(&said), "no {said:?} in README.md");
+    }
+}

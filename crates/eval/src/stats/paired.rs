@@ -23,9 +23,7 @@ pub fn paired_t(a: &[f64], b: &[f64]) -> Result<TestResult, StatsError> {
     if d.iter().all(|d| *d == 0.0) {
         return Ok(TestResult { statistic: 0.0, p: 1.0 });
     }
-    let n = d.len() as f64;
-    let mean = d.iter().sum::<f64>() / n;
-    let variance = d.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let (n, mean, variance) = moments(&d);
     // What subtracting numbers of this size leaves is rounding, no spread.
     let largest = a.iter().chain(b).fold(0.0f64, |m, v| m.max(v.abs()));
     if variance.sqrt() <= 4.0 * f64::EPSILON * largest {
@@ -45,11 +43,16 @@ pub fn paired_t(a: &[f64], b: &[f64]) -> Result<TestResult, StatsError> {
 pub fn paired_t_interval(a: &[f64], b: &[f64]) -> Result<Interval, StatsError> {
     check_pairs("interval of the paired t-test", a, b, 2)?;
     let d = differences(a, b);
-    let n = d.len() as f64;
-    let mean = d.iter().sum::<f64>() / n;
-    let variance = d.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let (n, mean, variance) = moments(&d);
     let reach = student_quantile(0.05, n - 1.0) * (variance / n).sqrt();
     Ok(Interval { low: mean - reach, high: mean + reach })
+}
+
+/// How many values, their mean, and their variance over n - 1.
+fn moments(values: &[f64]) -> (f64, f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (n, mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0))
 }
 
 /// Wilcoxon's signed-rank test (`scipy.stats.wilcoxon` with its defaults): zeros dropped, no continuity correction.

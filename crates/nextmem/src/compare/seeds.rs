@@ -7,7 +7,7 @@ use nextmem_eval::Interval;
 use nextmem_eval::stats::{holm, paired_permutation, paired_t, paired_t_interval};
 use serde_json::{Value, json};
 
-use super::{Format, LEVEL, Options, Side, check_metrics, is_run, measured, p_value, pairs};
+use super::{Format, LEVEL, Options, check_metrics, heading, is_run, measured, p_value, pairs, sides, verdict};
 use crate::cli::BadInput;
 use crate::sample_set::{SampleSet, Samples, metrics_of, same_items};
 
@@ -31,23 +31,26 @@ struct Comparison {
 
 /// Compares the trainings of both experiments, and returns what to print.
 pub(super) fn compare(options: &Options) -> Result<String> {
-    if options.seeds.len() < 2 {
+    let seeds = &options.seeds;
+    if seeds.len() < 2 {
         let advice = "expected at least two trainings of each; without --seeds two runs are compared item by item";
-        return Err(BadInput(format!("--seeds: got {}, {advice}", options.seeds.len())).into());
+        return Err(BadInput(format!("--seeds: got {}, {advice}", seeds.len())).into());
+    }
+    if let Some(twice) = seeds.iter().enumerate().find_map(|(at, seed)| seeds[..at].contains(seed).then_some(seed)) {
+        return Err(BadInput(format!("--seeds: got {twice} twice, expected trainings that differ - name each once")).into());
     }
     let mut found: Vec<Vec<(SampleSet, SampleSet)>> = Vec::new();
-    for seed in &options.seeds {
-        let [a, b] = [&options.a, &options.b].map(|text| Side::parse(&of_seed(text, *seed)));
-        let (a, b) = (a?, b?);
+    for seed in seeds {
+        let (a, b) = sides(&of_seed(&options.a, *seed), &of_seed(&options.b, *seed))?;
         found.push(pairs(&a, &SampleSet::list(&a.root)?, &b, &SampleSet::list(&b.root)?));
     }
     check_metrics(&options.metrics, &found[0])?;
     let mut comparisons = Vec::new();
-    for (at, pair) in found[0].iter().enumerate() {
-        let title = title(pair);
-        let trainings = found.iter().zip(&options.seeds).map(|(pairs, seed)| match pairs.get(at) {
-            Some(of_seed) if self::title(of_seed) == title => Ok(of_seed),
-            _ => Err(BadInput(format!("seed {seed} has no {title}, which seed {} has - evaluate both alike", options.seeds[0]))),
+    for (a, b) in &found[0] {
+        let title = heading(a, b);
+        let trainings = found.iter().zip(seeds).map(|(pairs, seed)| {
+            let of_seed = pairs.iter().find(|(a, b)| heading(a, b) == title);
+            of_seed.ok_or_else(|| BadInput(format!("seed {seed} has no {title}, which seed {} has - evaluate both alike", seeds[0])))
         });
         let comparison = comparison(title.clone(), &trainings.collect::<Result<Vec<_>, _>>()?, options)?;
         if !comparison.rows.is_empty() {
@@ -68,14 +71,9 @@ pub(super) fn compare(options: &Options) -> Result<String> {
 fn of_seed(text: &str, seed: u64) -> String {
     let run = |root: &str| format!("{root}-seed{seed}");
     match text.rsplit_once(':') {
-        Some((root, method)) if is_run(&run(root)) => format!("{}:{method}", run(root)),
+        Some((root, method)) if !is_run(&run(text)) => format!("{}:{method}", run(root)),
         _ => run(text),
     }
-}
-
-fn title((a, b): &(SampleSet, SampleSet)) -> String {
-    let methods = if a.method == b.method { a.method.clone() } else { format!("{} (A) and {} (B)", a.method, b.method) };
-    format!("{}, {}, {methods}", a.task.name(), a.dataset)
 }
 
 fn comparison(title: String, trainings: &[&(SampleSet, SampleSet)], options: &Options) -> Result<Comparison> {
@@ -122,11 +120,7 @@ impl Row {
     }
 
     fn verdict(&self) -> &'static str {
-        match (self.p.iter().all(|p| *p < LEVEL), self.difference > 0.0) {
-            (false, _) => "no difference shown",
-            (true, true) => "A better",
-            (true, false) => "B better",
-        }
+        verdict(self.p.iter().all(|p| *p < LEVEL), self.difference)
     }
 }
 

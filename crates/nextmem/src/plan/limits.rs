@@ -1,11 +1,11 @@
-//! What the backbone's positions and the trained levels say about the numbers of an experiment.
+//! What the backbone's positions, the trained levels and the texts of the tasks say about the numbers of an experiment.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nextmem_eval::{Task, reference_text};
 use nextmem_model::{DecoderConfig, Tokenizer, TooLong};
 
 use super::tasks;
-use crate::experiment::{Experiment, StageName};
+use crate::experiment::{Experiment, StageName, TaskConfig};
 use crate::hub::located;
 use crate::source::Source;
 
@@ -50,20 +50,16 @@ pub(super) fn check(e: &Experiment, backbone: &DecoderConfig) -> Result<()> {
     Ok(())
 }
 
-/// Refuses texts of the tasks that are longer than what is encoded, before anything is trained for them; a backbone that is still to be
-/// made has no tokenizer to count with.
+/// Reads what the tasks ask, so that a malformed file, or a text that is longer than what is encoded, stops a run before it trains. A
+/// backbone that is still to be made has no tokenizer to count with.
 pub(super) fn check_texts(e: &Experiment, source: &Source) -> Result<()> {
-    let method = &e.method.nextmem;
-    let model = e.backbone.model.as_deref().map(located).filter(|dir| dir.is_dir());
-    let Some(model) = model.filter(|_| method.too_long == TooLong::Refuse) else { return Ok(()) };
-    let tokenizer = Tokenizer::open(&model)?;
+    let (method, model) = (&e.method.nextmem, e.backbone.model.as_deref().map(located).filter(|dir| dir.is_dir()));
+    let counted = model.filter(|_| method.too_long == TooLong::Refuse);
+    let tokenizer = counted.map(|dir| Tokenizer::open(&dir)).transpose()?;
     for (task, config) in tasks(e) {
         for (dataset, config) in source.datasets(config) {
-            let texts = match task {
-                Task::Reconstruction => source.reconstruction(&config)?,
-                Task::ContextualQa => source.qa(&config)?.iter().map(|item| reference_text(&item.references)).collect(),
-                Task::Retrieval => source.retrieval(&config)?.into_iter().flat_map(|item| item.references).collect(),
-            };
+            let texts = texts(source, task, &config).context("[eval]")?;
+            let Some(tokenizer) = &tokenizer else { continue };
             for (index, text) in texts.iter().enumerate() {
                 let (got, most) = (tokenizer.encode(text)?.len(), method.max_input_tokens);
                 if got > most {
@@ -77,6 +73,15 @@ pub(super) fn check_texts(e: &Experiment, source: &Source) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The texts that a task turns into memories.
+fn texts(source: &Source, task: Task, config: &TaskConfig) -> Result<Vec<String>> {
+    Ok(match task {
+        Task::Reconstruction => source.reconstruction(config)?,
+        Task::ContextualQa => source.qa(config)?.iter().map(|item| reference_text(&item.references)).collect(),
+        Task::Retrieval => source.retrieval(config)?.into_iter().flat_map(|item| item.references).collect(),
+    })
 }
 
 /// What is accepted and may not be meant.
