@@ -56,7 +56,8 @@ pub fn explain(plan: &Plan) -> Result<String> {
     let names: Vec<StageName> = plan.stages.iter().map(|(name, _)| *name).collect();
     let stage1 = e.train.reconstruction.as_ref().filter(|_| names.contains(&StageName::Reconstruction)).map(words::stage1);
     let stage2 = e.train.substitution.as_ref().filter(|_| names.contains(&StageName::Substitution)).map(words::stage2);
-    for (stage, lines) in [("stage 1", stage1), ("stage 2", stage2)] {
+    let reader = e.train.reader.as_ref().filter(|_| names.contains(&StageName::Reader)).map(words::reader);
+    for (stage, lines) in [("stage 1", stage1), ("stage 2", stage2), ("reader", reader)] {
         lines.into_iter().flatten().for_each(|line| {
             facts.add_row([stage.to_string(), line]);
         });

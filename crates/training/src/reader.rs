@@ -28,6 +28,10 @@ pub struct ReaderConfig {
     /// Share of steps that answer questions; the others reconstruct, so that decoding is kept.
     #[serde(default = "defaults::questions")]
     pub questions: f64,
+    /// Share of the steps with questions at which only the first latents stand for their blocks, any number of them from none, and
+    /// the rest of the passage stays text: progressive substitution for answers.
+    #[serde(default, skip_serializing_if = "crate::config::is_default")]
+    pub substitution: f64,
     /// Weight of the divergence from the untouched backbone that reads the text, beside the loss of the answer (0: none).
     #[serde(default = "defaults::teacher")]
     pub teacher: f64,
@@ -43,12 +47,16 @@ impl ReaderConfig {
     /// # Errors
     /// The key, what it got, what is expected.
     pub fn check(&self) -> Result<(), String> {
-        match (self.questions, self.teacher) {
-            (questions, _) if !(questions > 0.0 && questions <= 1.0) => {
-                Err(format!("questions: got {questions}, expected a share above 0, at most 1"))
-            }
-            (_, teacher) if !(teacher >= 0.0 && teacher.is_finite()) => Err(format!("teacher: got {teacher}, expected 0 or more")),
-            _ => Ok(()),
+        let Self { questions, substitution, teacher, .. } = self;
+        if !(*questions > 0.0 && *questions <= 1.0) {
+            return Err(format!("questions: got {questions}, expected a share above 0, at most 1"));
+        }
+        if !(0.0..1.0).contains(substitution) {
+            return Err(format!("substitution: got {substitution}, expected a share from 0 to below 1"));
+        }
+        match teacher {
+            teacher if *teacher >= 0.0 && teacher.is_finite() => Ok(()),
+            teacher => Err(format!("teacher: got {teacher}, expected 0 or more")),
         }
     }
 }
@@ -110,7 +118,11 @@ impl ReaderModel {
 impl Objective for ReaderModel {
     fn loss(&self, batch: &Batch) -> Tensor<1> {
         let rows: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.source.clone()).collect();
-        let latents = Tensor::from_inner(self.memory.encode(&rows, self.num_latents));
+        let latents = match batch.level {
+            0 => Tensor::zeros([rows.len(), 0, self.memory.decoder.config().hidden_size], &self.memory.device()),
+            count => self.memory.encode(&rows, count),
+        };
+        let latents = Tensor::from_inner(latents);
         let (decoder, adapter) = match &self.trainable.full {
             Some(full) => (full, None),
             None => (&self.memory.decoder, self.trainable.adapter.as_ref()),
@@ -134,8 +146,10 @@ pub struct ReaderRows {
     pub examples: Stream<Example>,
     /// The tokenizer of the backbone.
     pub tokenizer: Arc<Tokenizer>,
-    /// Latents in front of every row.
+    /// Latents of a whole passage.
     pub num_latents: usize,
+    /// Tokens of text that a latent stands for.
+    pub block_tokens: usize,
     /// The stage.
     pub config: ReaderConfig,
     /// Seed of what is random.
@@ -143,22 +157,29 @@ pub struct ReaderRows {
 }
 
 impl RowSource for ReaderRows {
-    fn level(&self, _step: usize) -> Level {
-        Level::whole(self.num_latents)
+    fn level(&self, step: usize) -> Level {
+        let draw = mix(self.seed, step as u64);
+        let asks = unit(draw) < self.config.questions;
+        if asks && unit(mix(draw, 1)) < self.config.substitution {
+            let latents = (mix(draw, 2) % self.num_latents as u64) as usize;
+            return Level { latents, covered: latents * self.block_tokens, asks, ..Level::PLAIN };
+        }
+        Level { asks, ..Level::whole(self.num_latents) }
     }
-    fn row(&self, place: u64, _level: Level) -> Result<Row, TrainError> {
+    fn row(&self, place: u64, level: Level) -> Result<Row, TrainError> {
         let example = self.examples.get(place)?;
         let tokenizer = &self.tokenizer;
-        let step = place / self.config.optim.batch_size as u64;
-        let asked = unit(mix(self.seed, step)) < self.config.questions;
         let row = match example.questions.get(mix(mix(self.seed, 1), place) as usize % example.questions.len().max(1)) {
-            Some((question, answer)) if asked => comp_question(tokenizer, &example.text, question, answer).and_then(|row| {
+            Some((question, answer)) if level.asks => comp_question(tokenizer, &example.text, question, answer).and_then(|row| {
                 let taught = text_question(tokenizer, &example.text, question, answer)?.tokens;
-                Ok(Row { taught, ..row })
+                Ok(Row { taught, ..row.with_rest(level.covered) })
             }),
             _ => tokenizer.encode(&example.text).map(|x| memory_row(&x, tokenizer.sod(), tokenizer.end_of_text())),
         };
         row.map_err(|e| TrainError::Model(e.into()))
+    }
+    fn tested(&self, _step: usize) -> usize {
+        self.num_latents
     }
 }
 

@@ -1,6 +1,6 @@
 //! What of a stage is not the paper's, in words: one line for every key that is on.
 
-use nextmem_training::{LatentNoise, Optimizer, Progress, Rate, ReconstructionConfig, SubstitutionConfig};
+use nextmem_training::{LatentNoise, Optimizer, Progress, Rate, ReaderConfig, ReconstructionConfig, SubstitutionConfig};
 
 /// Beside its default, for each key of stage 1.
 pub fn stage1(s: &ReconstructionConfig) -> Vec<String> {
@@ -80,6 +80,20 @@ pub fn stage2(s: &SubstitutionConfig) -> Vec<String> {
     lines
 }
 
+/// Beside its default, for each key of the reader stage.
+pub fn reader(s: &ReaderConfig) -> Vec<String> {
+    let mut lines = vec![format!("{:.0}% of steps answer questions from latents, the others reconstruct", 100.0 * s.questions)];
+    muon(s.optim.optimizer, &mut lines);
+    if s.substitution > 0.0 {
+        let share = 100.0 * s.substitution;
+        lines.push(format!("in {share:.0}% of the steps with questions the first latents stand for their blocks, the rest stays text"));
+    }
+    if s.teacher > 0.0 {
+        lines.push(format!("the untouched backbone, which reads the text, is followed with weight {}", s.teacher));
+    }
+    lines
+}
+
 fn muon(optimizer: Optimizer, lines: &mut Vec<String>) {
     if optimizer == Optimizer::Muon {
         lines.push("Muon trains the matrices of the layers, AdamW the rest".into());
@@ -98,5 +112,8 @@ mod tests {
         let other = SubstitutionConfig { progress: Progress::Length, replay: 0.2, detach: false, ..plain };
         let lines = stage2(&other);
         assert!(lines.len() == 4 && lines[2].contains("20%"), "{lines:?}");
+        let asked = ReaderConfig { steps: 1, questions: 0.8, substitution: 0.5, teacher: 0.0, lora: None, optim: OptimConfig::example() };
+        assert_eq!(reader(&asked).len(), 2);
+        assert_eq!(reader(&ReaderConfig { substitution: 0.0, teacher: 1.0, ..asked }).len(), 2);
     }
 }

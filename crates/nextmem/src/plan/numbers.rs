@@ -71,6 +71,9 @@ pub fn check_numbers(e: &Experiment) -> Result<()> {
         if e.data.facts.is_none() {
             bail!("[train.reader]: learns from questions, which only [data.facts] has; remove it");
         }
+        if s.substitution > 0.0 && e.train.substitution.is_none() {
+            bail!("train.reader.substitution: got {}, but the blocks are those of [train.substitution], which is missing", s.substitution);
+        }
     }
     if let Some(s) = &e.train.index {
         check_optim("train.index", s.steps, &s.optim)?;

@@ -33,6 +33,7 @@ impl Trainer<'_> {
             examples: Stream::new(self.examples()?, mix(e.train_seed(), 100 + StageName::Reader as u64))?,
             tokenizer: tokenizer.clone(),
             num_latents,
+            block_tokens: e.train.substitution.as_ref().map_or(0, |s| s.block_tokens),
             config: config.clone(),
             seed,
         };
