@@ -202,7 +202,7 @@ pub fn encode_embeds(
     if num_latents == 0 {
         return Tensor::zeros([batch, 0, hidden], &embeds.device());
     }
-    let placement = layout.encoder(seq - 1);
+    let placement = layout.encoder(seq - 1, num_latents);
     let mut cache = KvCache::default();
     let mut latents = vec![model.hidden_at(embeds, pads, &placement, adapter, Some(&mut cache)).narrow(1, seq - 1, 1)];
     for i in 1..num_latents {
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_layout_of_blocks_holds_for_every_length_and_for_every_way_to_run_it() {
-        let config = LayoutConfig { text_positions: 16, block_mask: true, index_vectors: true };
+        let config = LayoutConfig { text_positions: 16, block_mask: true, index_vectors: true, ..LayoutConfig::default() };
         let vectors = HostRandom::new(3).tensor([4, 32], Distribution::Normal(0.0, 0.3), &Device::flex());
         let plain = model();
         let model = Autoencoder { layout: LatentLayout { config, block_tokens: 2, index_vectors: Some(vectors) }, ..model() };

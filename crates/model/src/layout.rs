@@ -28,6 +28,14 @@ pub struct LayoutConfig {
     /// Whether a learnt vector that tells its index is added to a latent that is fed back.
     #[serde(default)]
     pub index_vectors: bool,
+    /// Tokens that a memory covers whatever its number of latents: each of K stands for a block of ⌈these / K⌉ tokens. 0: a block
+    /// has as many tokens for every K. With it one model can be trained for any K.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub covered_tokens: usize,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 impl LayoutConfig {
@@ -50,7 +58,7 @@ impl LayoutConfig {
 pub struct LatentLayout {
     /// The choices.
     pub config: LayoutConfig,
-    /// Tokens of text that a latent stands for.
+    /// Tokens of text that a latent stands for, where their number does not follow from that of the latents.
     pub block_tokens: usize,
     /// `[latents - 1, hidden]`, added to latents that are fed back.
     pub index_vectors: Option<Tensor<2>>,
@@ -72,6 +80,22 @@ pub struct Placement<'a> {
 }
 
 impl LatentLayout {
+    /// Tokens of text that each of a number of latents stands for.
+    pub fn block(&self, latents: usize) -> usize {
+        match self.config.covered_tokens {
+            0 => self.block_tokens,
+            covered => covered.div_ceil(latents.max(1)),
+        }
+    }
+
+    /// The same layout with blocks of a given size, whatever the number of latents; 0 leaves it as it is.
+    pub fn with_block(&self, block: usize) -> Self {
+        match block {
+            0 => self.clone(),
+            block_tokens => Self { config: LayoutConfig { covered_tokens: 0, ..self.config }, block_tokens, ..self.clone() },
+        }
+    }
+
     /// Whether it is the paper's.
     pub fn is_plain(&self) -> bool {
         self.config == LayoutConfig::default()
@@ -79,9 +103,9 @@ impl LatentLayout {
 
     /// The encoder's `[x; SoD; h_1 ..]`, or `[x; slots]` where `first` is the place of the first slot.
     ///
-    /// `first` is the place in the padded sequence whose output is the first latent.
-    pub fn encoder(&self, first: usize) -> Placement<'_> {
-        let (block, text) = (self.block_tokens, self.config.text_positions);
+    /// `first` is the place in the padded sequence whose output is the first of `count` latents.
+    pub fn encoder(&self, first: usize, count: usize) -> Placement<'_> {
+        let (block, text) = (self.block(count), self.config.text_positions);
         let mut placement = Placement::default();
         if text > 0 {
             placement.position = Some(Box::new(move |_, pad, place| match place.checked_sub(first) {
@@ -106,7 +130,7 @@ impl LatentLayout {
     /// The same where `rest(row, pad)` tokens of the text itself follow the latents (stage 2 below its last level), so many in a row
     /// with that left padding.
     pub fn decoder_with_rest<'a>(&'a self, first: usize, count: usize, rest: impl Fn(usize, usize) -> usize + 'a) -> Placement<'a> {
-        let (block, text) = (self.block_tokens, self.config.text_positions);
+        let (block, text) = (self.block(count), self.config.text_positions);
         if text == 0 {
             return Placement::default();
         }
@@ -219,7 +243,7 @@ mod tests {
     fn block_and_latent_and_copy_are_a_constant_distance_apart() {
         let layout = layout(LayoutConfig { text_positions: 128, ..LayoutConfig::default() });
         // A text of 20 tokens behind 3 of padding: SoD at place 23 makes latent 0, latents follow.
-        let encoder = layout.encoder(23).position.unwrap();
+        let encoder = layout.encoder(23, 2).position.unwrap();
         assert_eq!([3, 22, 23, 24].map(|place| encoder(0, 3, place)), [0, 19, 132, 140]);
         let decoder = layout.decoder(0, 3).position.unwrap();
         // Latents, SoD, copy.
@@ -230,13 +254,18 @@ mod tests {
         // One latent, two tokens of the rest, SoD, copy.
         let rest = layout.decoder_with_rest(0, 1, |_, _| 2).position.unwrap();
         assert_eq!([0, 1, 2, 3, 4].map(|place| rest(0, 0, place)), [4, 8, 9, 128, 129]);
-        assert!(LatentLayout::default().encoder(5).position.is_none() && LatentLayout::default().decoder(0, 3).position.is_none());
+        // Of 24 tokens each of two latents stands for 12, each of three for the 8 of before.
+        let any = LatentLayout { config: LayoutConfig { covered_tokens: 24, ..layout.config }, block_tokens: 99, index_vectors: None };
+        let [two, three] = [2, 3].map(|count| any.decoder(0, count).position.unwrap());
+        assert_eq!(([0, 1].map(|place| two(0, 0, place)), [0, 1, 2].map(|place| three(0, 0, place))), ([6, 18], [4, 12, 20]));
+        assert_eq!((any.with_block(5).block(2), any.with_block(0).block(2)), (5, 12));
+        assert!(LatentLayout::default().encoder(5, 1).position.is_none() && LatentLayout::default().decoder(0, 3).position.is_none());
     }
 
     #[test]
     fn a_masked_latent_sees_its_block_and_the_latents_before_it() {
         let layout = layout(LayoutConfig { block_mask: true, ..LayoutConfig::default() });
-        let hides = layout.encoder(22).hides.unwrap();
+        let hides = layout.encoder(22, 2).hides.unwrap();
         // Padding 2, text at 2..22, SoD at 22; latent 1 is made at place 23 from tokens 8..16.
         let seen: Vec<usize> = (2..24).filter(|key| !hides(2, [23, *key])).collect();
         assert_eq!(seen, (10..18).chain([22, 23]).collect::<Vec<_>>());
@@ -249,7 +278,7 @@ mod tests {
         let device = Device::flex();
         LatentLayout::default().save(dir.path()).unwrap();
         assert!(LatentLayout::load(dir.path(), 2, &device).unwrap().is_plain());
-        let config = LayoutConfig { text_positions: 64, block_mask: true, index_vectors: true };
+        let config = LayoutConfig { text_positions: 64, block_mask: true, index_vectors: true, covered_tokens: 40 };
         let vectors = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &device);
         LatentLayout { config, block_tokens: 4, index_vectors: Some(vectors.clone()) }.save(dir.path()).unwrap();
         let read = LatentLayout::load(dir.path(), 2, &device).unwrap();

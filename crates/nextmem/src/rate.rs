@@ -54,7 +54,7 @@ pub fn write(plan: &Plan, dir: &RunDir, parts: &Parts) -> Result<()> {
         let n = passages.len();
         let mean = |total: usize| total as f64 / n.max(1) as f64;
         let lengths = passages.iter().map(|passage| Ok(tokenizer.encode(passage)?.len())).collect::<Result<Vec<usize>>>()?;
-        let covered = plan.experiment.train.substitution.as_ref().map(|s| s.levels * s.block_tokens);
+        let covered = plan.experiment.train.substitution.as_ref().map(|s| s.covered_tokens());
         let bits = match &plan.source {
             Source::Facts(facts) if config.path.is_none() => facts.bits(config.unseen, n),
             _ => None,

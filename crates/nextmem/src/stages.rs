@@ -282,7 +282,7 @@ impl Trainer<'_> {
         let hold = if config.rate == Rate::LastLevel { config.steps_before_last() } else { 0 };
         let stage = Stage {
             rates: Rates { hold, trained_decoder: config.decoder },
-            last_level: if config.any_k { 0 } else { config.levels },
+            last_level: if config.any_k_from.is_some() { 0 } else { config.levels },
             ..self.stage(
                 if stage == StageName::Substitution { "substitution" } else { stage.dir() },
                 config.steps(),

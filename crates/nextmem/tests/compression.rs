@@ -40,14 +40,16 @@ auxiliary = { weight = 0.5 }
 replaced_tokens = 0.15
 random_tokens = 0.2
 questions = 0.4
+any_k_from = 1
 decoder = { steps = 3, rate = 0.5 }
-layout = { text_positions = 256, block_mask = true, index_vectors = true }
+layout = { text_positions = 256, block_mask = true, index_vectors = true, covered_tokens = 16 }
 "#,
     );
     text.replace("learning_rate = 1e-3\n", "learning_rate = 1e-3\noptimizer = \"muon\"\n")
         + r#"
 [train.reader]
 steps = 2
+substitution = 0.5
 
 [train.reader.optim]
 learning_rate = 1e-3
@@ -85,6 +87,9 @@ fn every_key_of_the_compression_experiments_trains_and_scores() {
         "centre of its block",
         "through NF4",
         "40% of steps answer",
+        "from 1 on: one model",
+        "blocks of 16 / K tokens",
+        "the rest stays text",
     ] {
         assert!(words.contains(part), "no {part:?} in {words}");
     }
@@ -148,6 +153,11 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
         ("rows_by_level = [4, 3]", "rows_by_level = [4, 9]", ["train.substitution.rows_by_level", "batch_size"]),
         ("replay = 0.3", "replay = 1.0", ["train.substitution.replay", "share"]),
         ("questions = 0.4", "questions = -1", ["train.substitution.questions", "share"]),
+        ("any_k_from = 1", "any_k_from = 3", ["train.substitution.any_k_from", "levels = 2"]),
+        ("any_k_from = 1\n", "", ["layout.covered_tokens", "any_k_from"]),
+        ("covered_tokens = 16", "covered_tokens = 0", ["layout.block_mask", "covered_tokens"]),
+        ("covered_tokens = 16", "covered_tokens = 20", ["layout.covered_tokens", "block_tokens = 8"]),
+        ("substitution = 0.5", "substitution = 1.5", ["train.reader.substitution", "share"]),
         ("decoder = { steps = 3, rate = 0.5 }", "decoder = { steps = 30 }", ["train.substitution.decoder", "steps"]),
         ("window_tokens = 30", "window_tokens = 300", ["train.reconstruction.text_positions", "300"]),
         ("max_input_tokens = 256", "max_input_tokens = 300", ["method.nextmem.max_input_tokens", "256 positions"]),

@@ -61,6 +61,8 @@ pub struct Batch {
     pub level: usize,
     /// The rows.
     pub rows: Vec<Row>,
+    /// Tokens that each latent stands for, where that is not the layout's own to say (0).
+    pub block: usize,
     /// The step it belongs to, from 0.
     pub step: usize,
 }
@@ -68,7 +70,7 @@ pub struct Batch {
 impl Batch {
     /// Rows of one level, as of the first step.
     pub fn new(level: usize, rows: Vec<Row>) -> Self {
-        Self { level, rows, step: 0 }
+        Self { level, rows, ..Self::default() }
     }
 
     /// Tokens before the latents, the same number in every row.
@@ -250,9 +252,10 @@ impl RowSource for SubstitutionRows {
             }
         }
         if c.auxiliary.is_some() && !x.is_empty() {
-            let blocks = level.latents.min(x.len().div_ceil(c.block_tokens));
+            let block = if level.block > 0 { level.block } else { c.block_tokens };
+            let blocks = level.latents.min(x.len().div_ceil(block));
             let latent = (mix(draw, 0xb10c) % blocks.max(1) as u64) as usize;
-            row.block = Some((latent, latent * c.block_tokens..x.len().min((latent + 1) * c.block_tokens)));
+            row.block = Some((latent, latent * block..x.len().min((latent + 1) * block)));
         }
         Ok(row)
     }

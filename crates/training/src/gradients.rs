@@ -21,7 +21,7 @@ where
     let (mut sum, mut loss) = (None, 0.0);
     for batch in batches {
         let size = batch.rows.len().div_ceil(shards.max(1)).max(1);
-        let part = |rows: &[Row]| Batch { level: batch.level, rows: rows.to_vec(), step: batch.step };
+        let part = |rows: &[Row]| Batch { rows: rows.to_vec(), level: batch.level, block: batch.block, step: batch.step };
         let parts: Vec<Batch> = batch.rows.chunks(size).map(part).collect();
         let weights: Vec<f64> = parts.iter().map(|p| learnt(&p.rows) as f64 / total).collect();
         let outputs = match parts.len() {

@@ -17,6 +17,8 @@ pub struct Level {
     pub window: usize,
     /// Tokens of the text that the latents stand for; what follows them stays text.
     pub covered: usize,
+    /// Tokens that each latent stands for, where that is not the layout's own to say (0).
+    pub block: usize,
     /// Most rows of a pass; short ones are cheap, so that lower levels may have more.
     pub rows: usize,
     /// Whether the rows ask questions: from the text where there are no latents, else from those of whole texts.
@@ -25,7 +27,7 @@ pub struct Level {
 
 impl Level {
     /// Rows without latents, of whole texts.
-    pub const PLAIN: Self = Self { latents: 0, window: usize::MAX, covered: 0, rows: usize::MAX, asks: false };
+    pub const PLAIN: Self = Self { latents: 0, window: usize::MAX, covered: 0, block: 0, rows: usize::MAX, asks: false };
 
     /// Whole texts behind a number of latents, nothing left as text.
     pub fn whole(latents: usize) -> Self {
@@ -72,11 +74,20 @@ impl Levels {
         let latents = self.ladder[rung];
         let covered = latents.saturating_mul(self.config.block_tokens);
         let rows = self.config.rows_by_level.as_ref().map_or(usize::MAX, |rows| rows[rung]);
-        let window = if self.config.progress == Progress::Length && rung < last { covered } else { usize::MAX };
-        if self.config.any_k {
-            return Level { latents: 1 + (mix(draw, 2) % latents as u64) as usize, window, covered: usize::MAX, rows, asks: false };
+        let windows = self.config.progress == Progress::Length && rung < last;
+        let level = Level { latents, window: if windows { covered } else { usize::MAX }, covered, block: 0, rows, asks: false };
+        match (self.config.any_k_from, self.config.layout.covered_tokens) {
+            (None, _) => level,
+            (Some(from), 0) => Level { latents: drawn(from, latents, mix(draw, 2)), covered: usize::MAX, ..level },
+            (Some(from), whole) => {
+                let all = drawn(from, self.config.levels, mix(draw, 2));
+                let block = whole.div_ceil(all);
+                match windows {
+                    true => Level { window: latents * block, covered: latents * block, block, ..level },
+                    false => Level { latents: all, covered: usize::MAX, block, ..level },
+                }
+            }
         }
-        Level { latents, window, covered, rows, asks: false }
     }
 
     /// The latents from which a step answers questions, none for the text itself; nothing where it does not ask.
@@ -84,7 +95,7 @@ impl Levels {
         if unit(mix(draw, 3)) >= self.config.questions {
             return None;
         }
-        let from_latents = if self.config.any_k { 1 + (mix(draw, 5) % self.config.levels as u64) as usize } else { self.config.levels };
+        let from_latents = self.config.any_k_from.map_or(self.config.levels, |from| drawn(from, self.config.levels, mix(draw, 5)));
         // Nothing is learnt from the text but by the decoder.
         match (last, self.config.decoder.is_some_and(|decoder| step < decoder.steps)) {
             (true, true) if mix(draw, 4).is_multiple_of(2) => Some(from_latents),
@@ -126,7 +137,7 @@ impl Levels {
         }
         gate.steps += 1;
         // A replayed level says nothing about the newest one; a drawn number of latents does.
-        if latents == self.ladder[gate.rung] || self.config.any_k {
+        if latents == self.ladder[gate.rung] || self.config.any_k_from.is_some() {
             gate.losses.push_back(loss);
         }
         while gate.losses.len() > config.window {
@@ -156,6 +167,11 @@ impl Levels {
         let gate = Gate { rung: number("rung").min(self.ladder.len() - 1), steps: number("steps"), losses };
         *self.gate.lock().unwrap_or_else(|e| e.into_inner()) = gate;
     }
+}
+
+/// A number from one to another, both included.
+fn drawn(from: usize, to: usize, draw: u64) -> usize {
+    from.min(to) + (draw % (to + 1 - from.min(to)) as u64) as usize
 }
 
 #[cfg(test)]
@@ -197,13 +213,27 @@ mod tests {
         let optim = OptimConfig { batch_size: 9, ..OptimConfig::example() };
         assert_eq!(SubstitutionConfig { optim, ..length.clone() }.passages(1), 24);
         let levels = Levels::new(&length, 1);
-        assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9, asks: false });
-        assert_eq!(levels.level(2), Level { latents: 3, window: usize::MAX, covered: 12, rows: 2, asks: false });
-        assert_eq!(Levels::new(&config(), 1).level(0), Level { latents: 1, window: usize::MAX, covered: 4, rows: usize::MAX, asks: false });
-        let any = SubstitutionConfig { any_k: true, schedule: LevelSchedule::AllAtOnce, ..config() };
+        assert_eq!(levels.level(0), Level { latents: 1, window: 4, covered: 4, rows: 9, ..Level::PLAIN });
+        assert_eq!(levels.level(2), Level { latents: 3, covered: 12, rows: 2, ..Level::PLAIN });
+        assert_eq!(Levels::new(&config(), 1).level(0), Level { latents: 1, covered: 4, ..Level::PLAIN });
+        let any = SubstitutionConfig { any_k_from: Some(1), schedule: LevelSchedule::AllAtOnce, ..config() };
         let drawn = latents(&any, 300);
         assert!((1..=3).all(|k| drawn.iter().filter(|l| **l == k).count() > 60));
         assert!((0..9).all(|step| Levels::new(&any, 1).level(step).covered == usize::MAX));
+        // 10 tokens in 2 or 3 latents: blocks of 5 or 4, first learnt in windows of one block.
+        let blocks = SubstitutionConfig {
+            any_k_from: Some(2),
+            layout: nextmem_model::LayoutConfig { covered_tokens: 10, ..Default::default() },
+            ..length
+        };
+        blocks.check().unwrap();
+        let levels = Levels::new(&blocks, 1);
+        for step in 0..5 {
+            let level = levels.level(step);
+            assert!([4, 5].contains(&level.block), "{level:?}");
+            let (latents, window) = if step < 2 { (1, level.block) } else { (10usize.div_ceil(level.block), usize::MAX) };
+            assert_eq!((level.latents, level.window), (latents, window), "step {step}");
+        }
     }
 
     #[test]

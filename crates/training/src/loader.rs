@@ -63,7 +63,7 @@ impl Iterator for StepIterator<'_> {
         let rows: Result<Vec<_>, _> = (first..first + loader.batch_size.min(level.rows) as u64)
             .map(|place| loader.rows.row(place, level).map(|row| Row { place, ..row }))
             .collect();
-        Some(rows.map(|rows| Batch { level: level.latents, rows, step }).map_err(DatasetError::new))
+        Some(rows.map(|rows| Batch { level: level.latents, rows, block: level.block, step }).map_err(DatasetError::new))
     }
 }
 

@@ -118,16 +118,17 @@ impl ReaderModel {
 impl Objective for ReaderModel {
     fn loss(&self, batch: &Batch) -> Tensor<1> {
         let rows: Vec<Vec<u32>> = batch.rows.iter().map(|row| row.source.clone()).collect();
+        let memory = Autoencoder { layout: self.memory.layout.with_block(batch.block), ..self.memory.clone() };
         let latents = match batch.level {
-            0 => Tensor::zeros([rows.len(), 0, self.memory.decoder.config().hidden_size], &self.memory.device()),
-            count => self.memory.encode(&rows, count),
+            0 => Tensor::zeros([rows.len(), 0, memory.hidden_size()], &memory.device()),
+            count => memory.encode(&rows, count),
         };
         let latents = Tensor::from_inner(latents);
         let (decoder, adapter) = match &self.trainable.full {
             Some(full) => (full, None),
-            None => (&self.memory.decoder, self.trainable.adapter.as_ref()),
+            None => (&memory.decoder, self.trainable.adapter.as_ref()),
         };
-        let Autoencoder { special, sod, layout, .. } = &self.memory;
+        let Autoencoder { special, sod, layout, .. } = &memory;
         let hidden = hidden_after_latents((decoder, adapter), special, *sod, layout, batch, latents);
         let Some(teacher) = self.teacher.as_ref().filter(|_| batch.rows.iter().all(|row| !row.taught.is_empty())) else {
             return next_token_loss(decoder, hidden, batch);
@@ -162,7 +163,7 @@ impl RowSource for ReaderRows {
         let asks = unit(draw) < self.config.questions;
         if asks && unit(mix(draw, 1)) < self.config.substitution {
             let latents = (mix(draw, 2) % self.num_latents as u64) as usize;
-            return Level { latents, covered: latents * self.block_tokens, asks, ..Level::PLAIN };
+            return Level { latents, covered: latents * self.block_tokens, block: self.block_tokens, asks, ..Level::PLAIN };
         }
         Level { asks, ..Level::whole(self.num_latents) }
     }

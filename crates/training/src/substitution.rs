@@ -97,6 +97,11 @@ impl SubstitutionModel {
         LatentLayout { index_vectors: self.index_vectors.as_ref().map(|vectors| vectors.val()), ..self.options.layout.clone() }
     }
 
+    /// The layout with the blocks of a batch.
+    fn layout_of(&self, batch: &Batch) -> LatentLayout {
+        self.layout().with_block(batch.block)
+    }
+
     /// The latents of a batch with their gradient.
     ///
     /// Fed-back latents are detached and attention is causal, so all of them come from one forward pass over
@@ -105,7 +110,7 @@ impl SubstitutionModel {
     /// # Shapes
     /// - returns `[batch, level, hidden]`; level 0, which reads the text itself, has none
     pub fn latents(&self, batch: &Batch) -> Tensor<3> {
-        let ((decoder, adapter), layout) = (self.encoder(), self.layout());
+        let ((decoder, adapter), layout) = (self.encoder(), self.layout_of(batch));
         if batch.level == 0 {
             return Tensor::zeros([batch.rows.len(), 0, decoder.config().hidden_size], &decoder.device());
         }
@@ -119,8 +124,8 @@ impl SubstitutionModel {
         }
         let plain = self.valid();
         let (decoder, adapter) = plain.encoder();
-        let fed_back = encode_embeds(decoder, adapter, embeds.clone().inner(), &pads, &plain.layout(), batch.level - 1);
-        self.one_forward(embeds, &pads, Tensor::from_inner(fed_back))
+        let fed_back = encode_embeds(decoder, adapter, embeds.clone().inner(), &pads, &plain.layout_of(batch), batch.level - 1);
+        self.one_forward(&layout, embeds, &pads, Tensor::from_inner(fed_back))
     }
 
     /// The latents that follow given ones: h_{i+1} from `[x; SoD; fed_back_1 .. fed_back_i]`.
@@ -129,12 +134,12 @@ impl SubstitutionModel {
     /// - fed_back: `[batch, level - 1, hidden]`; returns `[batch, level, hidden]`
     pub fn latents_after(&self, batch: &Batch, fed_back: Tensor<3>) -> Tensor<3> {
         let (embeds, pads) = self.source(batch, true);
-        self.one_forward(embeds, &pads, fed_back)
+        self.one_forward(&self.layout_of(batch), embeds, &pads, fed_back)
     }
 
     /// The loss of a batch whose latents are given.
     pub fn loss_of(&self, batch: &Batch, latents: Tensor<3>) -> Tensor<1> {
-        let layout = self.layout();
+        let layout = self.layout_of(batch);
         match &self.trained_decoder {
             // A copy that takes no gradient: what it would cost is saved as well.
             Some(decoder) if batch.step >= self.options.decoder_steps => {
@@ -158,15 +163,15 @@ impl SubstitutionModel {
         (embed(decoder, special, tokens), pads)
     }
 
-    fn one_forward(&self, embeds: Tensor<3>, pads: &[usize], fed_back: Tensor<3>) -> Tensor<3> {
-        let ((decoder, adapter), layout) = (self.encoder(), self.layout());
+    fn one_forward(&self, layout: &LatentLayout, embeds: Tensor<3>, pads: &[usize], fed_back: Tensor<3>) -> Tensor<3> {
+        let (decoder, adapter) = self.encoder();
         let (first, fed) = (embeds.dims()[1] - 1, fed_back.dims()[1]);
         let fed_back = match &layout.index_vectors {
             Some(vectors) if fed > 0 => fed_back + vectors.clone().narrow(0, 0, fed).unsqueeze::<3>(),
             _ => fed_back,
         };
         let input = Tensor::cat(vec![embeds, fed_back], 1);
-        decoder.hidden_at(input, pads, &layout.encoder(first), adapter, None).narrow(1, first, fed + 1)
+        decoder.hidden_at(input, pads, &layout.encoder(first, fed + 1), adapter, None).narrow(1, first, fed + 1)
     }
 
     /// Latents as the decoder gets them in training; their gradient is that of the latents as they are.
@@ -206,8 +211,8 @@ impl SubstitutionModel {
             return None;
         }
         let (places, rows): (Vec<usize>, Vec<Row>) = rows.into_iter().unzip();
-        let (batch, latents) = (Batch { level: 1, rows, step: batch.step }, Tensor::cat(picked, 0));
-        let layout = &self.options.layout;
+        let (batch, latents) = (Batch { level: 1, rows, step: batch.step, block: batch.block }, Tensor::cat(picked, 0));
+        let layout = &self.layout_of(&batch);
         if layout.config.text_positions == 0 {
             let hidden = hidden_after_latents((decoder, None), &self.special, self.sod, layout, &batch, latents);
             return Some(next_token_loss(decoder, hidden, &batch));

@@ -152,7 +152,7 @@ pub fn validate_substitution(
 ) -> Result<Value, TrainError> {
     let model = model.valid();
     // One model for any number of latents is judged by all of them.
-    let level = if config.any_k { config.levels } else { level };
+    let level = if config.any_k_from.is_some() { config.levels } else { level };
     let (last, covered) = (config.levels, level.saturating_mul(config.block_tokens));
     let (layout, special) = (model.layout(), model.special.clone());
     let reader = Autoencoder { decoder: model.reader().clone(), encoder: Encoder::Bare, special, sod: model.sod, layout };
@@ -160,7 +160,7 @@ pub fn validate_substitution(
     let cut = config.progress == Progress::Length && level < last;
     let write = |sources: &[Vec<u32>]| {
         let read = |x: &Vec<u32>| Row { source: x.clone(), ..Row::default() };
-        let latents = model.latents(&Batch { level, rows: sources.iter().map(read).collect(), step: 0 });
+        let latents = model.latents(&Batch::new(level, sources.iter().map(read).collect()));
         after_latents(&reader, sources, Some(latents), if level < last { covered } else { usize::MAX }, &end_ids)
     };
     let sources = validation.sources()?.into_iter().map(|x| if cut { x[..x.len().min(covered)].to_vec() } else { x });
@@ -178,7 +178,7 @@ pub fn validate_dyprag(model: &DypragModel, validation: &Validation) -> Result<V
     let reader = Autoencoder { decoder: model.decoder.clone(), encoder: Encoder::Bare, special, sod: model.sod, layout };
     let write = |sources: &[Vec<u32>]| {
         let rows = sources.iter().map(|x| Row { source: x.clone(), ..Row::default() }).collect();
-        let adapters = model.adapters(&Batch { level: 0, rows, step: 0 });
+        let adapters = model.adapters(&Batch::new(0, rows));
         let adapted = AdaptedDecoder { decoder: &model.decoder, adapters: Some(adapters) };
         let prompts = Tensor::cat(sources.iter().map(|_| reader.embed_ids(&[model.sod])).collect(), 0);
         let ends = validation.tokenizer.end_ids();

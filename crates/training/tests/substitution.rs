@@ -27,8 +27,13 @@ fn model(options: LatentOptions) -> SubstitutionModel {
 }
 
 fn layout() -> LatentLayout {
-    let config = LayoutConfig { text_positions: 16, block_mask: true, index_vectors: false };
+    let config = LayoutConfig { text_positions: 16, block_mask: true, index_vectors: false, ..LayoutConfig::default() };
     LatentLayout { config, block_tokens: 2, index_vectors: None }
+}
+
+/// Blocks of ⌈tokens / K⌉ for K latents.
+fn covering(covered_tokens: usize) -> LatentLayout {
+    LatentLayout { config: LayoutConfig { covered_tokens, ..layout().config }, block_tokens: 99, index_vectors: None }
 }
 
 fn batch(level: usize) -> Batch {
@@ -46,7 +51,7 @@ fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
 #[test]
 fn one_forward_gives_the_latents_of_inference_with_every_layout() {
     let plain = LatentLayout { block_tokens: 2, ..LatentLayout::default() };
-    for layout in [plain, layout()] {
+    for layout in [plain, layout(), covering(6)] {
         let mut model = model(LatentOptions { layout, ..LatentOptions::default() });
         let vectors = decoder(8).embed(token_tensor(&[vec![1, 2, 3]], 0, &decoder(8).device()).0).reshape([3, 32]);
         model.index_vectors = Some(Param::from_tensor(vectors));
@@ -57,6 +62,17 @@ fn one_forward_gives_the_latents_of_inference_with_every_layout() {
         let sequential = encode_embeds(&encoder, None, encoder.embed(tokens), &pads, &model.layout(), 4);
         assert!(difference(one, sequential) < 2e-5);
     }
+}
+
+#[test]
+fn blocks_follow_from_the_number_of_latents_or_from_the_batch() {
+    let loss = |layout: LatentLayout, level: usize, block: usize| {
+        scalar(model(LatentOptions { layout, ..LatentOptions::default() }).train().loss(&Batch { block, ..batch(level) }))
+    };
+    // Three latents have 2 tokens of 6 each; one would have all, and of a window of one block has what the batch says.
+    assert_eq!(loss(covering(6), 3, 0), loss(layout(), 3, 0));
+    assert_eq!(loss(covering(6), 1, 2), loss(layout(), 1, 0));
+    assert_ne!(loss(covering(6), 1, 0), loss(layout(), 1, 0));
 }
 
 #[test]

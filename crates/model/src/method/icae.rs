@@ -96,7 +96,7 @@ pub fn encode_slots(
     let ([batch, seq, _], [count, _]) = (embeds.dims(), slots.dims());
     let slots = slots.unsqueeze::<3>().repeat_dim(0, batch);
     let input = if seq == 0 { slots } else { Tensor::cat(vec![embeds, slots], 1) };
-    model.hidden_at(input, pads, &layout.encoder(seq), adapter, None).narrow(1, seq, count)
+    model.hidden_at(input, pads, &layout.encoder(seq, count), adapter, None).narrow(1, seq, count)
 }
 
 /// First values of slots: normal, as large as the embeddings that they stand among (ours).

@@ -44,8 +44,8 @@ pub fn stage2(s: &SubstitutionConfig) -> Vec<String> {
     if s.rate == Rate::LastLevel {
         lines.push("the learning rate stays at its peak until the last level, where it falls".into());
     }
-    if s.any_k {
-        lines.push("every step draws its number of latents: one model for any number".into());
+    if let Some(from) = s.any_k_from {
+        lines.push(format!("every step draws its number of latents, from {from} on: one model for any number"));
     }
     match s.noise {
         LatentNoise::None => {}
@@ -73,6 +73,9 @@ pub fn stage2(s: &SubstitutionConfig) -> Vec<String> {
     }
     if s.layout.block_mask {
         lines.push("the encoder's latent i sees block i and the latents before it".into());
+    }
+    if s.layout.covered_tokens > 0 {
+        lines.push(format!("K latents have blocks of {} / K tokens, whatever K", s.layout.covered_tokens));
     }
     if s.layout.index_vectors {
         lines.push("a learnt vector tells a fed-back latent its index".into());

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use nextmem_eval::{Task, reference_text};
 use nextmem_model::{DecoderConfig, Tokenizer, TooLong};
+use nextmem_training::SubstitutionConfig;
 
 use super::tasks;
 use crate::experiment::{Experiment, StageName, TaskConfig};
@@ -87,8 +88,11 @@ fn texts(source: &Source, task: Task, config: &TaskConfig) -> Result<Vec<String>
 /// What is accepted and may not be meant.
 pub(super) fn notes(e: &Experiment, stages: &[StageName]) -> Vec<String> {
     let latents = e.method.nextmem.num_latents;
-    let levels = e.train.substitution.as_ref().filter(|_| stages.contains(&StageName::Substitution)).map(|s| s.levels);
-    let differs = levels.filter(|levels| *levels != latents).map(|levels| {
+    let stage2 = e.train.substitution.as_ref().filter(|_| stages.contains(&StageName::Substitution));
+    // One model for any number of latents is trained for each of them.
+    let trained = |s: &&SubstitutionConfig| s.any_k_from.unwrap_or(s.levels)..=s.levels;
+    let differs = stage2.filter(|s| !trained(s).contains(&latents)).map(|s| {
+        let levels = s.levels;
         format!(
             "method.nextmem.num_latents is {latents}, but train.substitution.levels is {levels}: stage 2 trains an encoder of {levels} latents, \
              of which {latents} are {}; for an ablation of the number of latents change both, and block_tokens",

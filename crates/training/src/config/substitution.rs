@@ -126,9 +126,11 @@ pub struct SubstitutionConfig {
     /// The learning rate over the levels.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rate: Rate,
-    /// Whether a step draws its number of latents from 1 to its level's, with no text left: one model for any number.
+    /// The fewest latents of a step, which draws their number from there to its level's with no text left: one model for any number.
+    /// With `layout.covered_tokens` the size of the blocks follows from what is drawn, and a level below the last, of windows of a
+    /// few blocks, draws that size alone. Absent: nothing is drawn.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub any_k: bool,
+    pub any_k_from: Option<usize>,
     /// What happens to latents on their way to the decoder.
     #[serde(default, skip_serializing_if = "is_default")]
     pub noise: LatentNoise,
@@ -174,7 +176,7 @@ impl SubstitutionConfig {
             gate: None,
             replay: 0.0,
             rate: Rate::Whole,
-            any_k: false,
+            any_k_from: None,
             noise: LatentNoise::None,
             auxiliary: None,
             replaced_tokens: 0.0,
@@ -207,6 +209,30 @@ impl SubstitutionConfig {
         let levels = Levels::new(&Self { gate: None, ..self.clone() }, seed);
         let rows = (0..self.steps()).map(|step| levels.level(step).rows.min(self.optim.batch_size));
         rows.sum::<usize>() * self.optim.accumulation
+    }
+
+    /// Tokens of text that the blocks of all latents cover.
+    pub fn covered_tokens(&self) -> usize {
+        match self.layout.covered_tokens {
+            0 => self.levels * self.block_tokens,
+            covered => covered,
+        }
+    }
+
+    fn check_any_k(&self) -> Result<(), String> {
+        let (covered, levels, block) = (self.layout.covered_tokens, self.levels, self.block_tokens);
+        match self.any_k_from {
+            Some(from) if !(1..=levels).contains(&from) => Err(format!("any_k_from: got {from}, expected 1 to levels = {levels}")),
+            Some(_) if self.layout.block_mask && covered == 0 => {
+                Err("layout.block_mask: fewer latents would not see the whole text; set layout.covered_tokens with any_k_from".into())
+            }
+            None if covered > 0 => Err(format!("layout.covered_tokens: got {covered}, but nothing draws a number of latents; set any_k_from")),
+            Some(_) if covered > 0 && covered.div_ceil(levels) != block => Err(format!(
+                "layout.covered_tokens: got {covered}, which is {} tokens for each of {levels} latents; expected block_tokens = {block}",
+                covered.div_ceil(levels)
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what cannot be meant.
@@ -262,6 +288,7 @@ impl SubstitutionConfig {
         if self.lora.is_some() && self.optim.optimizer == Optimizer::Muon {
             return Err("optim.optimizer: Muon trains whole matrices, but [train.substitution.lora] has none; use \"adamw\"".into());
         }
+        self.check_any_k()?;
         self.layout.check(self.block_tokens)
     }
 }
