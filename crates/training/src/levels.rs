@@ -224,6 +224,7 @@ mod tests {
         let blocks = SubstitutionConfig {
             any_k_from: Some(2),
             layout: nextmem_model::LayoutConfig { covered_tokens: 10, ..Default::default() },
+            optim: OptimConfig { batch_size: 9, ..OptimConfig::example() },
             ..length
         };
         blocks.check().unwrap();

@@ -226,7 +226,9 @@ impl SubstitutionConfig {
             Some(_) if self.layout.block_mask && covered == 0 => {
                 Err("layout.block_mask: fewer latents would not see the whole text; set layout.covered_tokens with any_k_from".into())
             }
-            None if covered > 0 => Err(format!("layout.covered_tokens: got {covered}, but nothing draws a number of latents; set any_k_from")),
+            None if covered > 0 => {
+                Err(format!("layout.covered_tokens: got {covered}, but nothing draws a number of latents; set any_k_from"))
+            }
             Some(_) if covered > 0 && covered.div_ceil(levels) != block => Err(format!(
                 "layout.covered_tokens: got {covered}, which is {} tokens for each of {levels} latents; expected block_tokens = {block}",
                 covered.div_ceil(levels)
