@@ -28,8 +28,8 @@ pub struct LayoutConfig {
     /// Whether a learnt vector that tells its index is added to a latent that is fed back.
     #[serde(default)]
     pub index_vectors: bool,
-    /// Tokens that a memory covers whatever its number of latents: each of K stands for a block of ⌈these / K⌉ tokens. 0: a block
-    /// has as many tokens for every K. With it one model can be trained for any K.
+    /// Tokens that a memory covers whatever its number of latents: each of K stands for a block of these / K
+    /// tokens, rounded up. 0: a block has as many tokens for every K. With it one model can be trained for any K.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub covered_tokens: usize,
 }

@@ -97,9 +97,10 @@ impl SubstitutionModel {
         LatentLayout { index_vectors: self.index_vectors.as_ref().map(|vectors| vectors.val()), ..self.options.layout.clone() }
     }
 
-    /// The layout with the blocks of a batch.
+    /// The layout with the blocks of a batch: all passes over it have the same, however many latents each of them makes.
     fn layout_of(&self, batch: &Batch) -> LatentLayout {
-        self.layout().with_block(batch.block)
+        let layout = self.layout();
+        layout.with_block(if batch.block > 0 { batch.block } else { layout.block(batch.level) })
     }
 
     /// The latents of a batch with their gradient.

@@ -31,7 +31,7 @@ fn layout() -> LatentLayout {
     LatentLayout { config, block_tokens: 2, index_vectors: None }
 }
 
-/// Blocks of ⌈tokens / K⌉ for K latents.
+/// Blocks of tokens / K for K latents, rounded up.
 fn covering(covered_tokens: usize) -> LatentLayout {
     LatentLayout { config: LayoutConfig { covered_tokens, ..layout().config }, block_tokens: 99, index_vectors: None }
 }
