@@ -28,12 +28,17 @@ impl Trainer<'_> {
             false => None,
         };
         let num_latents = e.method.nextmem.num_latents;
+        // The paper's layout does not know its blocks.
+        let block_tokens = match memory.layout.block(num_latents) {
+            0 => e.train.substitution.as_ref().map_or(0, |s| s.block_tokens),
+            block => block,
+        };
         let model = ReaderModel { trainable, memory, teacher, num_latents, teacher_weight: config.teacher };
         let rows = ReaderRows {
             examples: Stream::new(self.examples()?, mix(e.train_seed(), 100 + StageName::Reader as u64))?,
             tokenizer: tokenizer.clone(),
             num_latents,
-            block_tokens: e.train.substitution.as_ref().map_or(0, |s| s.block_tokens),
+            block_tokens,
             config: config.clone(),
             seed,
         };
