@@ -12,10 +12,12 @@ use nextmem_eval::EvalError;
 use nextmem_eval::sheet::Sheet;
 use serde::Deserialize;
 
+mod ablations;
 mod figures;
 mod rate_curve;
 pub mod tables;
 
+use ablations::Ablation;
 use rate_curve::{Curve, Training};
 
 use crate::cli::BadInput;
@@ -95,18 +97,6 @@ struct Recipe {
     rate: Vec<Curve>,
 }
 
-/// A row of table 4.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ablation {
-    /// Its name, the paper's where the paper has the row.
-    label: String,
-    /// Its experiment.
-    experiment: PathBuf,
-    /// The method whose samples count: dense, or sparse-no-scales for the ablation of the scales.
-    method: String,
-}
-
 /// What a table or figure is made from.
 struct Reproduction {
     recipe: Recipe,
@@ -163,8 +153,8 @@ impl Reproduction {
             What::Table2 => self.write(&tables::contextual_qa(&self.finished(&self.recipe.main)?)?),
             What::Table3 => self.write(&tables::retrieval(&self.finished(&self.recipe.main)?)?),
             What::Table4 => {
-                let rows = self.recipe.ablations.iter().map(|a| Ok((a.label.as_str(), self.finished(&a.experiment)?, a.method.as_str())));
-                self.write(&[tables::ablations(&rows.collect::<Result<Vec<_>>>()?)?])
+                let rows = self.recipe.ablations.iter().map(|a| Ok((a, self.trainings(&a.experiment, &a.seeds)?)));
+                self.write(&[ablations::sheet(&rows.collect::<Result<Vec<_>>>()?)?])
             }
             What::All => Ok(()),
             What::FigRate => self.rate_curve(),
@@ -188,11 +178,10 @@ impl Reproduction {
         }
         let mut points = Vec::new();
         for curve in &self.recipe.rate {
-            let seeds: Vec<Option<u64>> = if curve.seeds.is_empty() { vec![None] } else { curve.seeds.iter().copied().map(Some).collect() };
             for experiment in &curve.experiments {
-                let trainings = seeds.iter().map(|seed| Ok(Training { seed: *seed, run: self.trained(experiment, *seed)? }));
+                let trainings = self.trainings(experiment, &curve.seeds)?;
                 let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
-                points.extend(rate_curve::points(curve, &self.scale, &name, &trainings.collect::<Result<Vec<_>>>()?)?);
+                points.extend(rate_curve::points(curve, &self.scale, &name, &trainings)?);
             }
         }
         let name = name(What::FigRate);
@@ -202,6 +191,12 @@ impl Reproduction {
         // One file for all scales, beside the folder of their tables.
         let folder = self.out.parent().and_then(Path::parent).filter(|_| self.out.ends_with(Path::new("reproduce").join(&self.scale)));
         rate_curve::keep(&folder.unwrap_or(&self.out).join("rate.json"), &self.scale, &points)
+    }
+
+    /// The trainings of an experiment, one per seed, or the one with its own.
+    fn trainings(&self, path: &Path, seeds: &[u64]) -> Result<Vec<Training>> {
+        let seeds: Vec<Option<u64>> = if seeds.is_empty() { vec![None] } else { seeds.iter().copied().map(Some).collect() };
+        seeds.into_iter().map(|seed| Ok(Training { seed, run: self.trained(path, seed)? })).collect()
     }
 
     /// The directory of an experiment's run, run first if it is not finished.
@@ -250,13 +245,21 @@ impl Reproduction {
 
     /// The samples and scores behind tables in the files of lm-evaluation-harness, and the curves in those of TensorBoard.
     fn export(&self, wanted: &[What]) -> Result<()> {
-        let experiments = wanted.iter().flat_map(|what| match what {
-            What::Table1 | What::Table2 | What::Table3 => vec![&self.recipe.main],
-            What::Table4 => self.recipe.ablations.iter().map(|a| &a.experiment).collect(),
-            _ => Vec::new(),
-        });
         // Several tables, and several rows of one, come from the same run.
-        let runs: BTreeSet<PathBuf> = experiments.map(|experiment| self.finished(experiment)).collect::<Result<_>>()?;
+        let mut runs = BTreeSet::new();
+        for what in wanted {
+            match what {
+                What::Table1 | What::Table2 | What::Table3 => {
+                    runs.insert(self.finished(&self.recipe.main)?);
+                }
+                What::Table4 => {
+                    for Ablation { experiment, seeds, .. } in &self.recipe.ablations {
+                        runs.extend(self.trainings(experiment, seeds)?.into_iter().map(|training| training.run));
+                    }
+                }
+                _ => {}
+            }
+        }
         for run in runs {
             lm_eval::export(&run, &self.out.join("lm_eval"), None)?;
             // An ablation that trains nothing has no curve of its own.

@@ -21,7 +21,7 @@ fn everything_is_made_from_the_kept_runs() {
         ("table3.md", "| BM25 |"),
         ("table3.md", "| bag of tokens of the text |"),
         ("table3.md", "| chance (a random order) | 0.3"),
-        ("table4.md", "reconstruction of facts (n = 400)"),
+        ("table4.md", "reconstruction of facts (n = 300)"),
         ("table4.md", "w/o SQ (NF4 without scales)"),
         ("table1.csv", "ours,NextMem-Dense,"),
         ("table1.tex", "\\toprule"),
@@ -58,11 +58,11 @@ fn everything_is_made_from_the_kept_runs() {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
     let lm_eval = folder("lm_eval");
-    for method in ["nano-paper__dense", "nano-paper__icae", "ablation-wo-ps__dense"] {
+    for method in ["nano-paper__dense", "nano-paper__icae", "short-wo-ps-seed2__dense"] {
         assert!(lm_eval.iter().any(|name| name == method), "{method} in {lm_eval:?}");
     }
     assert!(folder("lm_eval/nano-paper__dense").iter().any(|name| name.starts_with("samples_nextmem_recon")));
-    assert!(folder("tensorboard/nano-facts/stage2").iter().any(|name| name.starts_with("events.out.tfevents.")));
+    assert!(folder("tensorboard/short-8-seed3/stage2").iter().any(|name| name.starts_with("events.out.tfevents.")));
 }
 
 #[test]

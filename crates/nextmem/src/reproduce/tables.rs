@@ -1,20 +1,17 @@
-//! The paper's four tables from the samples of finished runs.
+//! The paper's tables 1 to 3 from the samples of finished runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use nextmem_eval::bertscore::BERTSCORE_UNAVAILABLE;
 use nextmem_eval::sheet::{Cell, Group, Sheet};
-use nextmem_eval::{
-    CHANCE, MEMORY_BYTES, ONE_TRAINING, PUBLISHED, PUBLISHED_ABLATION, QWEN3, Score, Task, row_label, score_file, score_without_memory,
-};
+use nextmem_eval::{CHANCE, MEMORY_BYTES, ONE_TRAINING, PUBLISHED, Score, Task, row_label, score_file, score_without_memory};
 
 use crate::bertscore::bertscores;
 use crate::cli::BadInput;
 use crate::run_dir::{RunDir, read_json};
-use crate::sample_set::{SampleSet, Samples, same_items};
+use crate::sample_set::SampleSet;
 
-const OURS: &str = "ours";
+pub(super) const OURS: &str = "ours";
 const PAPER: &str = "published, on the paper's own data, each with its model";
 
 /// Our dataset names as the paper spells them.
@@ -60,57 +57,6 @@ pub fn retrieval(run: &Path) -> Result<Vec<Sheet>> {
     ])
 }
 
-/// Table 4: one row per ablation, `(label, run, method)`, all on the same items of one dataset: RACE as in the paper where
-/// the runs have it, else their first.
-pub fn ablations(rows: &[(&str, PathBuf, &str)]) -> Result<Sheet> {
-    let columns = ["f1", "rouge_l", "meteor", "bertscore"];
-    let mut ours = Vec::new();
-    let mut notes = vec![note(rows.first().map(|(_, run, _)| run.as_path()))];
-    let mut first: Option<(PathBuf, Samples, String)> = None;
-    for (label, run, method) in rows {
-        let sets = SampleSet::list(run)?;
-        let of_method: Vec<&SampleSet> = sets.iter().filter(|s| s.task == Task::Reconstruction && s.method == *method).collect();
-        let wanted = first.as_ref().map(|(_, _, dataset)| dataset.clone());
-        let set = match &wanted {
-            Some(dataset) => of_method.iter().find(|s| s.dataset == *dataset),
-            None => of_method.iter().find(|s| s.dataset == "race").or(of_method.first()),
-        };
-        let Some(set) = set else {
-            let of = wanted.map_or(String::new(), |dataset| format!(" on {dataset}"));
-            bail!(BadInput(format!("{}: no samples of `{method}`{of}, expected them for the row {label:?}", run.display())));
-        };
-        let samples = set.read()?;
-        if let Some((path, others, _)) = &first {
-            same_items(path, others, &set.path, &samples)?;
-        }
-        let metrics: Vec<String> = columns[..3].iter().map(|metric| metric.to_string()).collect();
-        let mut scores = score_file(&set.path, &metrics)?;
-        scores.extend(bertscores(run).into_iter().filter(|s| s.method == *method && s.dataset == set.dataset));
-        let of =
-            |metric: &&str| scores.iter().find(|s| s.metric == **metric).map_or(Cell::Missing, |s| Cell::score(s.value, s.low, s.high));
-        ours.push(std::iter::once(Cell::Text(label.to_string())).chain(columns.iter().map(of)).collect());
-        first.get_or_insert_with(|| (set.path.clone(), samples, set.dataset.clone()));
-    }
-    if rows.iter().any(|(_, run, _)| bertscores(run).is_empty()) {
-        notes.push(BERTSCORE_UNAVAILABLE.into());
-    }
-    notes.push(format!("Published: {QWEN3}, RACE, BERTScore not rescaled."));
-    let published = PUBLISHED_ABLATION
-        .iter()
-        .map(|(label, values)| std::iter::once(Cell::Text(label.to_string())).chain(values.iter().map(|v| Cell::plain(*v, 4))).collect());
-    let asked = first.map_or(String::new(), |(_, samples, dataset)| format!("{} (n = {})", spelled(&dataset), samples.len()));
-    Ok(Sheet {
-        name: "table4".into(),
-        title: format!("Table 4, ablations: reconstruction of {asked}"),
-        columns: std::iter::once("row").chain(columns).map(String::from).collect(),
-        groups: vec![
-            Group { name: OURS.into(), rows: ours },
-            Group { name: format!("published: {QWEN3} on RACE"), rows: published.collect() },
-        ],
-        notes,
-    })
-}
-
 /// The scores of a task's sample files, in the order of the paper's rows.
 fn scores(run: &Path, task: Task, metrics: &[&str]) -> Result<Vec<Score>> {
     let sets = SampleSet::list_checked(run)?.into_iter().map(|(set, _)| set);
@@ -146,7 +92,7 @@ fn judged(run: &Path) -> Vec<Score> {
 }
 
 /// A dataset's name as the paper spells it.
-fn spelled(dataset: &str) -> String {
+pub(super) fn spelled(dataset: &str) -> String {
     NAMES.iter().find(|(ours, _)| *ours == dataset).map_or(dataset.to_string(), |(_, paper)| paper.to_string())
 }
 
@@ -208,7 +154,7 @@ fn beside_published(run: &Path, name: &str, title: &str, task: Task, scores: &[S
         title: title.into(),
         columns,
         groups: vec![Group { name: OURS.into(), rows: ours }, Group { name: PAPER.into(), rows: paper }],
-        notes: vec![note(Some(run))],
+        notes: vec![note(run)],
     }
 }
 
@@ -232,24 +178,25 @@ pub fn metrics(run: &Path, task: Task, name: &str, title: &str, scores: &[Score]
     }
     let versions: Vec<String> =
         names.iter().filter_map(|m| scores.iter().find(|s| s.metric == *m).map(|s| format!("{m}: {}", s.version))).collect();
-    Sheet {
-        name: name.into(),
-        title: title.into(),
-        columns,
-        groups,
-        notes: vec![note(Some(run)), format!("Metrics: {}.", versions.join("; "))],
-    }
+    Sheet { name: name.into(), title: title.into(), columns, groups, notes: vec![note(run), format!("Metrics: {}.", versions.join("; "))] }
 }
 
 /// Which run, which backbone, what the brackets are.
-fn note(run: Option<&Path>) -> String {
-    let Some(run) = run else { return String::new() };
-    let backbone = RunDir::open(run).ok().and_then(|dir| read_json(&dir.join("manifest.json"))).unwrap_or_default();
+fn note(run: &Path) -> String {
+    ours(
+        run,
+        &format!("{} on", run.display()),
+        &format!("means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). {ONE_TRAINING}"),
+    )
+}
+
+/// What our rows are, on the backbone of a run, and how little they say about the paper's.
+pub(super) fn ours(run: &Path, what: &str, brackets: &str) -> String {
+    let manifest = RunDir::open(run).ok().and_then(|dir| read_json(&dir.join("manifest.json"))).unwrap_or_default();
     format!(
-        "Ours: {} on {}; means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). {ONE_TRAINING} The paper's rows are of other \
-         data and of the models that they name: their numbers cannot be compared with ours, nor the order of rows whose models differ.",
-        run.display(),
-        backbone["backbone"].as_str().unwrap_or("an unknown backbone")
+        "Ours: {what} {}; {brackets} The paper's rows are of other data and of the models that they name: their numbers cannot be compared \
+         with ours, nor the order of rows whose models differ.",
+        manifest["backbone"].as_str().unwrap_or("an unknown backbone")
     )
 }
 
