@@ -97,6 +97,19 @@ struct Recipe {
     rate: Vec<Curve>,
 }
 
+impl Recipe {
+    /// Refuses rows of table 4 whose brackets would not mean the same.
+    fn check(&self) -> Result<(), String> {
+        let Some(first) = self.ablations.first() else { return Ok(()) };
+        match self.ablations.iter().find(|ablation| ablation.seeds != first.seeds) {
+            Some(Ablation { label, seeds, .. }) => {
+                Err(format!("[[ablations]] {label:?}: got seeds {seeds:?}, expected {:?}, those of the first row", first.seeds))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a table or figure is made from.
 struct Reproduction {
     recipe: Recipe,
@@ -112,6 +125,7 @@ pub fn reproduce(options: &Options) -> Result<()> {
         BadInput(format!("--scale {}: {}: {e}; expected a recipe of that name, like nano or paper", options.scale, path.display()))
     })?;
     let mut recipe: Recipe = toml::from_str(&text).map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
+    recipe.check().map_err(|e| BadInput(format!("{}: {e}", path.display())))?;
     let named = [&mut recipe.main, &mut recipe.analysed].into_iter().chain(&mut recipe.latents);
     let named = named.chain(recipe.ablations.iter_mut().map(|a| &mut a.experiment));
     for experiment in named.chain(recipe.rate.iter_mut().flat_map(|curve| &mut curve.experiments)) {

@@ -66,6 +66,21 @@ fn everything_is_made_from_the_kept_runs() {
 }
 
 #[test]
+fn rows_of_table_4_with_other_trainings_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |label: &str, seeds: &str| {
+        format!("[[ablations]]\nlabel = \"{label}\"\nexperiment = \"x.toml\"\nmethod = \"dense\"\nseeds = {seeds}\n")
+    };
+    let recipe =
+        format!("main = \"x.toml\"\nanalysed = \"x.toml\"\nlatents = []\npassages = 1\n{}{}", row("full", "[1, 2]"), row("w/o PS", "[1]"));
+    std::fs::create_dir_all(dir.path().join("experiments/reproduce")).unwrap();
+    std::fs::write(dir.path().join("experiments/reproduce/mine.toml"), recipe).unwrap();
+    let refused = finish(nextmem(dir.path(), &["reproduce", "table4", "--scale", "mine"]));
+    refused.refused(&["mine.toml", "w/o PS", "got seeds [1], expected [1, 2]"]);
+    assert!(!dir.path().join("results").exists());
+}
+
+#[test]
 fn a_scale_or_a_run_that_is_not_there() {
     let unknown = finish(nextmem(&root(), &["reproduce", "table1", "--scale", "huge"]));
     unknown.refused(&["huge", "nano or paper"]);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use nextmem_eval::bertscore::BERTSCORE_UNAVAILABLE;
 use nextmem_eval::sheet::{Cell, Group, Sheet};
-use nextmem_eval::{ONE_TRAINING, PUBLISHED_ABLATION, QWEN3, Score, Task, score_file};
+use nextmem_eval::{PUBLISHED_ABLATION, QWEN3, Score, Task, score_file};
 use serde::Deserialize;
 
 use super::rate_curve::Training;
-use super::tables::{OURS, ours, spelled};
+use super::tables::{self, OURS, ours, spelled};
 use crate::bertscore::bertscores;
 use crate::cli::BadInput;
 use crate::sample_set::{SampleSet, Samples, same_items};
@@ -102,17 +102,16 @@ fn cell(trainings: &[Vec<Score>], metric: &str) -> Cell {
     }
 }
 
+/// What the rows and their brackets are; all rows have the same seeds.
 fn notes(rows: &[(&Ablation, Vec<Training>)]) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some((ablation, trainings)) = rows.first()
-        && let Some(Training { run, .. }) = trainings.first()
-    {
-        let of_items = "95% intervals (Wilson for 0/1 metrics, bootstrap otherwise)";
-        notes.push(match &ablation.seeds[..] {
-            [] | [_] => ours(run, &format!("{} on", run.display()), &format!("means with {of_items}. {ONE_TRAINING}")),
-            seeds => {
+    if let Some((ablation, trainings)) = rows.first() {
+        notes.push(match &trainings[..] {
+            [] => String::new(),
+            [Training { run, .. }] => tables::note(run),
+            [Training { run, .. }, ..] => {
                 let name = ablation.experiment.file_stem().unwrap_or_default().to_string_lossy();
-                let what = format!("{name} and its ablations, trainings {seeds:?} of each, on");
+                let what = format!("{name} and its ablations, trainings {:?} of each,", ablation.seeds);
                 let brackets = "means over trainings, in brackets the lowest and the highest training, which is no interval; `nextmem compare \
                                 --seeds` has the tests.";
                 ours(run, &what, brackets)

@@ -182,19 +182,19 @@ pub fn metrics(run: &Path, task: Task, name: &str, title: &str, scores: &[Score]
 }
 
 /// Which run, which backbone, what the brackets are.
-fn note(run: &Path) -> String {
+pub(super) fn note(run: &Path) -> String {
     ours(
         run,
-        &format!("{} on", run.display()),
+        &run.display().to_string(),
         &format!("means with 95% intervals (Wilson for 0/1 metrics, bootstrap otherwise). {ONE_TRAINING}"),
     )
 }
 
-/// What our rows are, on the backbone of a run, and how little they say about the paper's.
+/// What our rows are, on the backbone of a run, what their brackets are, and how little they say about the paper's.
 pub(super) fn ours(run: &Path, what: &str, brackets: &str) -> String {
     let manifest = RunDir::open(run).ok().and_then(|dir| read_json(&dir.join("manifest.json"))).unwrap_or_default();
     format!(
-        "Ours: {what} {}; {brackets} The paper's rows are of other data and of the models that they name: their numbers cannot be compared \
+        "Ours: {what} on {}; {brackets} The paper's rows are of other data and of the models that they name: their numbers cannot be compared \
          with ours, nor the order of rows whose models differ.",
         manifest["backbone"].as_str().unwrap_or("an unknown backbone")
     )
