@@ -152,6 +152,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
         ("latents_by_level = [1, 2]", "latents_by_level = [2, 1]", ["train.substitution.latents_by_level", "rising"]),
         ("rows_by_level = [4, 3]", "rows_by_level = [4, 9]", ["train.substitution.rows_by_level", "batch_size"]),
         ("replay = 0.3", "replay = 1.0", ["train.substitution.replay", "share"]),
+        ("replay = 0.3", "replay = 0.3\nschedule = \"all_at_once\"", ["train.substitution.replay", "progressive"]),
         ("questions = 0.4", "questions = -1", ["train.substitution.questions", "share"]),
         ("any_k_from = 1", "any_k_from = 3", ["train.substitution.any_k_from", "levels = 2"]),
         ("any_k_from = 1\n", "", ["layout.covered_tokens", "any_k_from"]),

@@ -120,7 +120,7 @@ pub struct SubstitutionConfig {
     /// Moves a level on by its loss; absent: by steps alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateConfig>,
-    /// Share of steps that are spent at a random lower level again.
+    /// Share of steps that are spent at a random lower level again, in a progressive schedule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub replay: f64,
     /// The learning rate over the levels.
@@ -263,6 +263,12 @@ impl SubstitutionConfig {
         ];
         if let Some((key, got)) = shares.into_iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
             return Err(format!("{key}: got {got}, expected a share from 0 to below 1"));
+        }
+        if self.replay > 0.0 && self.schedule != LevelSchedule::Progressive {
+            let (got, schedule) = (self.replay, self.schedule);
+            return Err(format!(
+                "replay: got {got}, but only a progressive schedule has levels to return to, got schedule {schedule:?}; set replay = 0.0"
+            ));
         }
         if let Some(gate) = self.gate.filter(|gate| gate.loss.is_nan() || gate.loss <= 0.0 || gate.window == 0) {
             return Err(format!("gate: got loss {}, window {}; expected both positive", gate.loss, gate.window));
