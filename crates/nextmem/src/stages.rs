@@ -238,7 +238,10 @@ impl Trainer<'_> {
         let rows = ReconstructionRows { texts, questions, config: config.clone() };
         let validation = self.validation(&tokenizer)?;
         let validate: Validate<TokenModel> = Arc::new(move |model, _| validate_reconstruction(model, &validation));
-        let trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
+        let mut trained = fit(model, self.stage("reconstruction", config.steps, &config.optim, Arc::new(rows), Some(validate)))?;
+        if config.balanced {
+            trained.trainable.full = trained.trainable.full.map(Decoder::balanced);
+        }
         self.save(&trained.trainable, &config.lora, &tokenizer)?;
         Ok(trained.layout.save(&self.dir.join(WEIGHTS))?)
     }

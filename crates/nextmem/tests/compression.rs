@@ -20,7 +20,7 @@ fn experiment() -> String {
     text = edited(
         &text,
         "[train.reconstruction]\nsteps = 4\n",
-        "[train.reconstruction]\nsteps = 4\nrandom_tokens = 0.3\nwindow_tokens = 30\nwindow_growth = 2\ntext_positions = 256\nquestions = 0.3\n",
+        "[train.reconstruction]\nsteps = 4\nrandom_tokens = 0.3\nwindow_tokens = 30\nwindow_growth = 2\ntext_positions = 256\nquestions = 0.3\nbalanced = true\n",
     );
     text = edited(
         &text,
@@ -86,6 +86,7 @@ fn every_key_of_the_compression_experiments_trains_and_scores() {
         "bits, ",
         "centre of its block",
         "through NF4",
+        "as large as its embeddings",
         "40% of steps answer",
         "from 1 on: one model",
         "blocks of 16 / K tokens",
@@ -111,6 +112,12 @@ fn every_key_of_the_compression_experiments_trains_and_scores() {
     {
         assert!(dir.path(&format!("{run}/{file}")).is_file(), "no {file}");
     }
+    let size = |name: &str| {
+        let values = tensor(&dir, &format!("{run}/stage1/weights/model.safetensors"), name);
+        (values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32).sqrt()
+    };
+    let (norm, embeddings) = (size("model.norm.weight"), size("model.embed_tokens.weight"));
+    assert!((norm / embeddings - 1.0).abs() < 1e-3, "not balanced: {norm} and {embeddings}");
     let curve = dir.read(&format!("{run}/stage2/metrics.jsonl"));
     let validated: Vec<Value> = curve.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let validated = validated.iter().find(|line| !line["valid_f1"].is_null()).unwrap();
@@ -160,6 +167,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
         ("covered_tokens = 16", "covered_tokens = 20", ["layout.covered_tokens", "block_tokens = 8"]),
         ("substitution = 0.5", "substitution = 1.5", ["train.reader.substitution", "share"]),
         ("decoder = { steps = 3, rate = 0.5 }", "decoder = { steps = 30 }", ["train.substitution.decoder", "steps"]),
+        ("balanced = true", "balanced = true\nlora = { rank = 2 }", ["train.reconstruction.balanced", "lora"]),
         ("window_tokens = 30", "window_tokens = 300", ["train.reconstruction.text_positions", "300"]),
         ("max_input_tokens = 256", "max_input_tokens = 300", ["method.nextmem.max_input_tokens", "256 positions"]),
         ("sentences = [1, 2]", "sentences = [2, 9]", ["data.facts.sentences", "1 to 8"]),
@@ -172,13 +180,17 @@ fn what_cannot_be_meant_is_refused_before_anything_is_trained() {
     }
 }
 
-/// The bf16 latents of a memory file.
-fn latents(dir: &Dir, file: &str) -> Vec<f32> {
+/// A tensor of a safetensors file, of bf16 or f32.
+fn tensor(dir: &Dir, file: &str, name: &str) -> Vec<f32> {
     let bytes = std::fs::read(dir.path(file)).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let entries: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
-    let [from, to] = [0, 1].map(|i| entries["latents"]["data_offsets"][i].as_u64().unwrap() as usize + 8 + header);
-    bytes[from..to].chunks(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect()
+    let [from, to] = [0, 1].map(|i| entries[name]["data_offsets"][i].as_u64().unwrap() as usize + 8 + header);
+    match entries[name]["dtype"].as_str() {
+        Some("BF16") => bytes[from..to].chunks(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect(),
+        Some("F32") => bytes[from..to].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+        other => panic!("{name} of {file}: {other:?}"),
+    }
 }
 
 #[test]
@@ -198,7 +210,7 @@ fn a_reader_changes_no_memory_whatever_encodes() {
             dir.run(&["encode", &format!("results/{run}"), "Ann lives in Oslo.", "--out", out]).good();
         }
         // An adapter that was merged rounds otherwise; another decoder would give other numbers altogether.
-        let (plain, read) = (latents(&dir, "plain.safetensors"), latents(&dir, "read.safetensors"));
+        let (plain, read) = (tensor(&dir, "plain.safetensors", "latents"), tensor(&dir, "read.safetensors", "latents"));
         let largest = plain.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         let moved = plain.iter().zip(&read).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(plain.len() == 32 && moved <= 0.01 * largest, "{name}: {moved} of {largest}");

@@ -107,6 +107,10 @@ pub struct ReconstructionConfig {
     /// Comp with the passage's tokens in the place of the latents (paper: 0); needs data with questions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub questions: f64,
+    /// Whether the trained decoder is scaled at the end so that its hidden states, which latents are, are as large as its embeddings:
+    /// the same function of tokens (paper: false).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balanced: bool,
     /// LoRA and special-token rows; absent: all parameters.
     pub lora: Option<LoraConfig>,
     /// The optimizer.
@@ -131,6 +135,9 @@ impl ReconstructionConfig {
         match self.text_positions {
             got if got > 0 && got < self.window_tokens => {
                 Err(format!("text_positions: got {got}, expected 0 or at least window_tokens = {}", self.window_tokens))
+            }
+            _ if self.lora.is_some() && self.balanced => {
+                Err("balanced: scales all parameters, but [train.reconstruction.lora] keeps the backbone's; remove one of them".into())
             }
             _ if self.lora.is_some() && self.optim.optimizer == Optimizer::Muon => {
                 Err("optim.optimizer: Muon trains whole matrices, but [train.reconstruction.lora] has none; use \"adamw\"".into())

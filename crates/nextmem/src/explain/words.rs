@@ -19,6 +19,9 @@ pub fn stage1(s: &ReconstructionConfig) -> Vec<String> {
     if s.questions > 0.0 {
         lines.push(format!("{:.0}% of rows answer questions, from text and in the Comp format", 100.0 * s.questions));
     }
+    if s.balanced {
+        lines.push("the trained decoder is scaled so that its hidden states are as large as its embeddings".into());
+    }
     lines
 }
 
