@@ -15,6 +15,8 @@ const MARKERS: [MarkerShape; 4] = [MarkerShape::Circle, MarkerShape::Square, Mar
 /// Units of the drawing; the PNG has twice as many pixels.
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 500.0;
+/// What the drawing grows by for every series beyond the fourth, so that a long legend does not press the axes together.
+const LEGEND_LINE: f64 = 20.0;
 const PNG_SCALE: f32 = 2.0;
 
 /// One line or cloud of points.
@@ -30,6 +32,13 @@ pub struct Series {
     pub labels: Vec<String>,
     /// Points only.
     pub scattered: bool,
+}
+
+impl Series {
+    /// Whether every point is drawn: many of them hide their line.
+    fn has_markers(&self) -> bool {
+        self.scattered || self.points.len() <= 30
+    }
 }
 
 /// A figure of lines and points.
@@ -69,7 +78,7 @@ impl Lines {
                 }
                 plots.push(LinePlot::new().with_data(series.points.clone()).with_color(color).with_stroke_width(2.5).into());
             }
-            if series.scattered || series.points.len() <= 30 {
+            if series.has_markers() {
                 let mut points = ScatterPlot::new()
                     .with_data(series.points.clone())
                     .with_color(color)
@@ -85,7 +94,8 @@ impl Lines {
                 plots.push(points.into());
             }
         }
-        let mut layout = sized(Layout::auto_from_plots(&plots), WIDTH, HEIGHT)
+        let height = HEIGHT + LEGEND_LINE * self.series.len().saturating_sub(4) as f64;
+        let mut layout = sized(Layout::auto_from_plots(&plots), WIDTH, height)
             .with_title(&self.title)
             .with_x_label(&self.x)
             .with_y_label(&self.y)
@@ -103,7 +113,7 @@ impl Lines {
             let entry = |(i, s): (usize, &Series)| LegendEntry {
                 label: s.name.clone(),
                 color: COLORS[i % COLORS.len()].into(),
-                shape: if s.scattered { LegendShape::Marker(MARKERS[i % MARKERS.len()]) } else { LegendShape::Line },
+                shape: if s.has_markers() { LegendShape::Marker(MARKERS[i % MARKERS.len()]) } else { LegendShape::Line },
                 dasharray: None,
             };
             layout = layout
