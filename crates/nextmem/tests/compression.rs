@@ -141,6 +141,12 @@ fn every_key_of_the_compression_experiments_trains_and_scores() {
     let crammed = dir.run(&["analyze", run, "cramming", "--passages", "2"]).good().stdout;
     assert!(crammed.contains("teacher_forced") && crammed.contains("tokens_per_latent"), "{crammed}");
 
+    // The decoder that was trained along is one of the weights: without it nothing is read by another one.
+    let (decoder, away) = (dir.path(&format!("{run}/stage2/weights/decoder")), dir.path("away"));
+    std::fs::rename(&decoder, &away).unwrap();
+    dir.run(&["decode", run, "m.safetensors"]).refused(&["decoder/", "not the weights that the stage left"]);
+    std::fs::rename(&away, &decoder).unwrap();
+
     // Another training seed shares data and test items, and trains anew.
     dir.run(&["run", "x.toml", "--train-seed", "8"]).good();
     let of = |seed: u64, field: &str| -> Vec<Value> {

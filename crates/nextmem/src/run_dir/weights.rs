@@ -10,24 +10,32 @@ use crate::cli::BadInput;
 use crate::experiment::StageName;
 use crate::hashes;
 
-/// Size and SHA-256 of every file in a directory of weights, written to disk before it returns: the checkpoints are deleted next.
+/// Size and SHA-256 of every file in a directory of weights and in those below it, like `decoder/model.safetensors`, written to disk
+/// before it returns: the checkpoints are deleted next.
 pub fn record(dir: &Path) -> Result<Value> {
     let mut files = Map::new();
+    record_below(dir, "", &mut files)?;
+    Ok(Value::Object(files))
+}
+
+fn record_below(dir: &Path, prefix: &str, files: &mut Map<String, Value>) -> Result<()> {
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(dir).with_context(|| dir.display().to_string())?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
     entries.sort();
     for path in entries {
-        let Some(name) =
-            path.file_name().and_then(|n| n.to_str()).filter(|n| path.is_file() && !n.ends_with(".tmp") && !n.starts_with(".tmp"))
-        else {
+        let Some(name) = path.file_name().and_then(|n| n.to_str()).filter(|n| !n.ends_with(".tmp") && !n.starts_with(".tmp")) else {
             continue;
         };
+        let name = format!("{prefix}{name}");
+        if path.is_dir() {
+            record_below(&path, &format!("{name}/"), files)?;
+            continue;
+        }
         let failed = || path.display().to_string();
         let size = std::fs::File::open(&path).and_then(|file| file.sync_all().and_then(|()| file.metadata())).with_context(failed)?.len();
-        files.insert(name.into(), json!({"bytes": size, "sha256": hashes::file(&path)?}));
+        files.insert(name, json!({"bytes": size, "sha256": hashes::file(&path)?}));
     }
-    nextmem_model::sync_dir(dir).with_context(|| dir.display().to_string())?;
-    Ok(Value::Object(files))
+    nextmem_model::sync_dir(dir).with_context(|| dir.display().to_string())
 }
 
 impl RunDir {
