@@ -15,8 +15,16 @@ use crate::experiment::{Experiment, Loaded, StageName};
 use crate::hub::located;
 use crate::plan::Plan;
 use crate::run_dir::RunDir;
-use crate::stages::{DECODER, WEIGHTS};
+use crate::stages::WEIGHTS;
 use crate::terminal::note_once;
+
+/// Name of the directory in a stage's weights that holds a decoder which was trained along.
+pub const DECODER: &str = "decoder";
+
+/// The decoder that was trained along with the encoder in a directory, if one was.
+pub fn trained_decoder(weights: &Path) -> Option<PathBuf> {
+    Some(weights.join(DECODER)).filter(|decoder| decoder.is_dir())
+}
 
 /// Where the trained parts of a run are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,7 +58,8 @@ impl Parts {
     /// Directories, or names of what has been fetched.
     pub fn named(backbone: Option<&Path>, stage1: Option<&Path>, stage2: Option<&Path>) -> Self {
         let [backbone, stage1, stage2] = [backbone, stage1, stage2].map(|dir| dir.map(located));
-        Self { backbone: backbone.unwrap_or_default(), stage1, stage2, ..Self::default() }
+        let readers = stage2.as_deref().and_then(trained_decoder).into_iter().collect();
+        Self { backbone: backbone.unwrap_or_default(), stage1, stage2, readers, ..Self::default() }
     }
 
     /// Adds what a stage made.
@@ -59,7 +68,7 @@ impl Parts {
             StageName::Pretrain => self.backbone = weights,
             StageName::Reconstruction => self.stage1 = Some(weights),
             StageName::Substitution => {
-                self.readers.extend(Some(weights.join(DECODER)).filter(|decoder| decoder.is_dir()));
+                self.readers.extend(trained_decoder(&weights));
                 self.stage2 = Some(weights);
             }
             StageName::Reader => self.readers.push(weights),
@@ -242,4 +251,23 @@ pub fn read_special(dir: &Path, hidden: usize, device: &Device) -> Result<Option
         bail!("{}: got special rows {rows} x {width}, expected at least 2 x {hidden}", dir.display());
     }
     Ok(Some(Tensor::from_data(TensorData::new(values, [rows, width]), device)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_was_trained_along_belongs_to_a_directory_that_is_named_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage2 = dir.path().join("stage2/weights");
+        std::fs::create_dir_all(&stage2).unwrap();
+        assert!(Parts::named(None, None, Some(&stage2)).readers.is_empty());
+        std::fs::create_dir(stage2.join(DECODER)).unwrap();
+        let mut trained = Parts::default();
+        trained.add(StageName::Substitution, stage2.clone());
+        assert_eq!(trained.readers, [stage2.join(DECODER)]);
+        assert_eq!(Parts::named(None, None, Some(&stage2)).readers, trained.readers);
+    }
 }

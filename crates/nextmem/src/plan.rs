@@ -13,7 +13,7 @@ use crate::device;
 use crate::experiment::{Experiment, Loaded, NanoConfig, Origin, StageName, TaskConfig};
 use crate::hashes;
 use crate::hub::{advice, located};
-use crate::parts::adapter_fits;
+use crate::parts::{adapter_fits, trained_decoder};
 use crate::run_dir::RunDir;
 use crate::source::Source;
 
@@ -294,6 +294,9 @@ fn weights_identity(e: &Experiment, names: &[StageName], backbone: &DecoderConfi
         }
         fits.with_context(|| format!("weights.{key}"))?;
         identity.push(json!({key: hashes::weights(dir)?}));
+        if let Some(decoder) = trained_decoder(dir).filter(|_| key == "stage2") {
+            identity.push(json!({"stage2/decoder": hashes::weights(&decoder)?}));
+        }
     }
     if identity.is_empty() {
         bail!("[weights]: got nothing, expected stage1 or stage2");

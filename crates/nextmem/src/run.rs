@@ -17,7 +17,7 @@ use crate::bertscore::score_run;
 use crate::experiment::{DecompReader, Experiment};
 use crate::hub::located;
 use crate::methods::{Control, ControlKind, Controls, RefinedNextMem};
-use crate::parts::{Parts, after_stage1, assemble, encoder, index_head, load_backbone};
+use crate::parts::{Parts, after_stage1, assemble, encoder, index_head, load_backbone, trained_decoder};
 use crate::plan::{Plan, tasks};
 use crate::progress::Bars;
 use crate::rate;
@@ -25,7 +25,7 @@ use crate::run_dir::{RunDir, peak_memory_mib};
 use crate::sample_set::SampleSet;
 use crate::sample_set::identity::Identity;
 use crate::score::{Wanted, not_writable, score};
-use crate::stages::{self, DECODER};
+use crate::stages;
 
 /// What stages are trained on, and what everything after them runs on; the same unless `[device] evaluate` names another.
 pub struct Devices {
@@ -132,8 +132,8 @@ fn methods(plan: &Plan, parts: &Parts, device: &Device) -> Result<Vec<Row>> {
         // On stage 1, or in front of a decoder of its own.
         let (decoder, special) = after_stage1(parts, tokenizer.sod(), device)?;
         let encoder = encoder(dir, &decoder, device)?;
-        let own = dir.join(DECODER);
-        let decoder = if own.is_dir() { load_backbone(&own, device)? } else { decoder };
+        let own = trained_decoder(dir);
+        let decoder = own.map_or(Ok(decoder), |own| load_backbone(&own, device))?;
         let layout = LatentLayout::load(dir, autoencoder.hidden_size(), device)?;
         let model = Autoencoder { decoder, encoder, special, sod: tokenizer.sod(), layout };
         let icae = |_| {

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::experiment::{Experiment, StageName};
 use crate::interrupt::{self, Noted};
-use crate::parts::{Parts, after_stage1, load_backbone};
+use crate::parts::{DECODER, Parts, after_stage1, load_backbone};
 use crate::plan::Plan;
 use crate::progress::Bars;
 use crate::run_dir::{RunDir, provenance, read_json, record_weights, unix_seconds};
@@ -106,9 +106,6 @@ fn train_stage(plan: &Plan, run: &RunDir, device: &Device, (name, fingerprint): 
 
 /// Name of the directory in a stage that holds its result.
 pub const WEIGHTS: &str = "weights";
-
-/// Name of the directory in it that holds a decoder which was trained along.
-pub const DECODER: &str = "decoder";
 
 /// Nothing of another configuration, or of another text that the tokenizer was trained on, must be continued.
 fn discard_other_attempt(dir: &Path, fingerprint: &str) -> Result<()> {

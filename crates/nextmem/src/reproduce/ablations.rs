@@ -105,17 +105,17 @@ fn cell(trainings: &[Vec<Score>], metric: &str) -> Cell {
 /// What the rows and their brackets are; all rows have the same seeds.
 fn notes(rows: &[(&Ablation, Vec<Training>)]) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some((ablation, trainings)) = rows.first() {
-        notes.push(match &trainings[..] {
-            [] => String::new(),
-            [Training { run, .. }] => tables::note(run),
-            [Training { run, .. }, ..] => {
-                let name = ablation.experiment.file_stem().unwrap_or_default().to_string_lossy();
-                let what = format!("{name} and its ablations, trainings {:?} of each,", ablation.seeds);
-                let brackets = "means over trainings, in brackets the lowest and the highest training, which is no interval; `nextmem compare \
-                                --seeds` has the tests.";
-                ours(run, &what, brackets)
-            }
+    if let Some((ablation, trainings)) = rows.first()
+        && let Some(Training { run, .. }) = trainings.first()
+    {
+        notes.push(if trainings.len() == 1 {
+            tables::note(run)
+        } else {
+            let name = ablation.experiment.file_stem().unwrap_or_default().to_string_lossy();
+            let what = format!("{name} and its ablations, trainings {:?} of each,", ablation.seeds);
+            let brackets = "means over trainings, in brackets the lowest and the highest training, which is no interval; `nextmem compare \
+                            --seeds` has the tests.";
+            ours(run, &what, brackets)
         });
     }
     if rows.iter().flat_map(|(_, trainings)| trainings).any(|training| bertscores(&training.run).is_empty()) {

@@ -185,15 +185,28 @@ pub fn sheet(points: &[Point], name: &str) -> Sheet {
     }
 }
 
-/// F1 against tokens a latent, a line for every setting and dataset. Those of memories in NF4 would lie on the others and stand in
-/// the table alone.
+/// F1 against tokens a latent, in the lines that [`lines`] makes.
 ///
 /// # Errors
 /// A figure that cannot be written.
 pub fn draw(points: &[Point], out: &Path, name: &str) -> Result<()> {
+    let title = "Reconstruction against tokens a latent; bands: lowest to highest training".into();
+    Lines { title, x: "tokens a latent".into(), y: "token F1".into(), score: true, series: lines(points), ..Lines::default() }
+        .save(out, name)
+}
+
+/// A line for every setting, dataset and method. Memories in NF4 stand in the table alone where the same setting has others, on which
+/// they would lie.
+fn lines(points: &[Point]) -> Vec<Series> {
     let mut series: Vec<Series> = Vec::new();
-    for point in points.iter().filter(|point| !point.method.contains("sparse")) {
-        let title = format!("{}, {}", point.setting, point.dataset);
+    let nf4 = |point: &Point| point.method.contains("sparse");
+    let alike = |a: &Point, b: &Point| a.setting == b.setting && a.dataset == b.dataset;
+    let drawn: Vec<&Point> = points.iter().filter(|point| !nf4(point) || !points.iter().any(|p| alike(p, point) && !nf4(p))).collect();
+    for point in &drawn {
+        let title = match drawn.iter().any(|p| alike(p, point) && p.method != point.method) {
+            true => format!("{} {}, {}", point.setting, point.method, point.dataset),
+            false => format!("{}, {}", point.setting, point.dataset),
+        };
         let at = match series.iter().position(|s| s.name == title) {
             Some(at) => at,
             None => {
@@ -209,8 +222,7 @@ pub fn draw(points: &[Point], out: &Path, name: &str) -> Result<()> {
         both.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
         (line.points, line.intervals) = both.into_iter().unzip();
     }
-    let title = "Reconstruction against tokens a latent; bands: lowest to highest training".into();
-    Lines { title, x: "tokens a latent".into(), y: "token F1".into(), score: true, series, ..Lines::default() }.save(out, name)
+    series
 }
 
 #[cfg(test)]
@@ -252,6 +264,12 @@ mod tests {
             "{}",
             sheet(&found, "fig-rate").markdown()
         );
+
+        let of = |method: &str| Point { method: method.into(), ..found[0].clone() };
+        let names = |points: &[Point]| lines(points).into_iter().map(|line| line.name).collect::<Vec<_>>();
+        assert_eq!(names(&[of("dense"), of("sparse")]), ["specialists, facts"]);
+        assert_eq!(names(&[of("sparse")]), ["specialists, facts"]);
+        assert_eq!(names(&[of("dense"), of("icae"), of("icae-sparse")]), ["specialists dense, facts", "specialists icae, facts"]);
 
         let unknown = Curve { methods: vec!["icae".into()], ..curve };
         let error = points(&unknown, "nano", "nextmem-8", &trainings).unwrap_err().to_string();
